@@ -1,0 +1,258 @@
+// Every public error, one line each: its name, its stable code, its HTTP status and the words for the caller.
+// Domains throw them by name; `http/problem` turns them into RFC 9457 problem+json.
+
+export const ERROR_CODES = {
+  VALIDATION_FAILED: 400,
+  UNKNOWN_TOOL: 400,
+  PATH_OUTSIDE_WORKSPACE: 400,
+  UNAUTHORIZED: 401,
+  FORBIDDEN: 403,
+  HOST_NOT_ALLOWED: 403,
+  ORIGIN_NOT_ALLOWED: 403,
+  NOT_FOUND: 404,
+  SESSION_NOT_FOUND: 404,
+  TASK_NOT_FOUND: 404,
+  TOOL_NOT_FOUND: 404,
+  CHECKPOINT_NOT_FOUND: 404,
+  METHOD_NOT_ALLOWED: 405,
+  SESSION_ID_CONFLICT: 409,
+  SESSION_BUSY: 409,
+  SESSION_ENDED: 409,
+  TASK_ID_CONFLICT: 409,
+  TASK_NOT_RUNNING: 409,
+  STDIN_CLOSED: 409,
+  IDEMPOTENCY_IN_PROGRESS: 409,
+  PAYLOAD_TOO_LARGE: 413,
+  UNSUPPORTED_MEDIA_TYPE: 415,
+  RANGE_NOT_SATISFIABLE: 416,
+  IDEMPOTENCY_MISMATCH: 422,
+  TOO_MANY_TASKS: 429,
+  INTERNAL: 500,
+  CAPACITY_EXCEEDED: 503,
+  ISOLATION_UNAVAILABLE: 503,
+  KILL_PENDING: 503,
+  SHUTTING_DOWN: 503,
+  STORE_UNAVAILABLE: 503,
+  OUT_OF_DISK: 507,
+} as const;
+
+export type ErrorCode = keyof typeof ERROR_CODES;
+
+/** Whether the work asked for was begun: `notStarted` is safe to send again, `unknown` is not known to be. */
+export type Outcome = 'notStarted' | 'unknown' | 'done';
+
+/** One violated rule of a request: where it was found, what was given, and what is wanted instead. */
+export interface Violation {
+  /** JSON pointer below `body`, `query`, `params` or `headers`, e.g. `/body/limits/memoryMb`. */
+  readonly where: string;
+  readonly given?: unknown;
+  readonly rule: string;
+}
+
+interface ProblemOptions {
+  readonly suggestion?: string;
+  readonly retryable?: boolean;
+  readonly outcome?: Outcome;
+  readonly retryAfterSeconds?: number;
+  readonly errors?: readonly Violation[];
+  readonly cause?: unknown;
+  /** Extra members for the problem document, e.g. the task that is still being killed. */
+  readonly extensions?: Readonly<Record<string, unknown>>;
+}
+
+/** An error whose code, status and message may be shown to the caller. */
+export class PublicError extends Error {
+  readonly status: number;
+  readonly suggestion: string | undefined;
+  readonly retryable: boolean;
+  readonly outcome: Outcome;
+  readonly retryAfterSeconds: number | undefined;
+  readonly errors: readonly Violation[];
+  readonly extensions: Readonly<Record<string, unknown>>;
+
+  constructor(
+    readonly code: ErrorCode,
+    detail: string,
+    options: ProblemOptions = {},
+  ) {
+    super(detail, { cause: options.cause });
+    this.name = new.target.name;
+    this.status = ERROR_CODES[code];
+    this.retryable = options.retryable ?? (this.status === 429 || this.status === 503);
+    this.outcome = options.outcome ?? 'notStarted';
+    this.retryAfterSeconds = options.retryAfterSeconds ?? (this.retryable ? 1 : undefined);
+    this.suggestion = options.suggestion;
+    this.errors = options.errors ?? [];
+    this.extensions = options.extensions ?? {};
+  }
+}
+
+export class ValidationFailed extends PublicError {
+  constructor(errors: readonly Violation[], options: Pick<ProblemOptions, 'suggestion'> = {}) {
+    const first = errors[0];
+    super('VALIDATION_FAILED', first ? `${first.where}: ${first.rule}` : 'The request is not valid.', {
+      errors,
+      suggestion: options.suggestion ?? 'Correct what errors[] names and send the request again.',
+    });
+  }
+}
+
+export class UnknownTool extends PublicError {
+  constructor(tool: string, known: readonly string[]) {
+    super('UNKNOWN_TOOL', `There is no tool "${tool}".`, {
+      suggestion: `Use one of: ${known.join(', ')}. GET /v1/tools describes them.`,
+      errors: [{ where: '/body/tool', given: tool, rule: `must be one of: ${known.join(', ')}` }],
+    });
+  }
+}
+
+export class SessionNotFound extends PublicError {
+  constructor(sessionId: string) {
+    super('SESSION_NOT_FOUND', `There is no session "${sessionId}".`, {
+      suggestion:
+        'List yours with GET /v1/sessions; a terminated session is forgotten after the retention time.',
+    });
+  }
+}
+
+export class SessionIdConflict extends PublicError {
+  constructor(sessionId: string) {
+    super('SESSION_ID_CONFLICT', `The session id "${sessionId}" is already in use.`, {
+      suggestion: 'Choose another sessionId, or leave it out to be given one.',
+    });
+  }
+}
+
+export class SessionBusy extends PublicError {
+  constructor(sessionId: string, running: number) {
+    super('SESSION_BUSY', `Session "${sessionId}" still has ${running} queued or running task(s).`, {
+      suggestion: 'Wait for them, cancel them, or repeat with ?force=true to cancel them first.',
+    });
+  }
+}
+
+export class SessionEnded extends PublicError {
+  constructor(sessionId: string, state: string) {
+    super('SESSION_ENDED', `Session "${sessionId}" is ${state} and takes no more work.`, {
+      suggestion: 'Create a new session, or restore one of its checkpoints.',
+    });
+  }
+}
+
+export class CapacityExceeded extends PublicError {
+  constructor(maxSessions: number) {
+    super('CAPACITY_EXCEEDED', `capacity exceeded: all ${maxSessions} sessions are in use.`, {
+      suggestion: 'Delete a session that is no longer needed, or raise MAX_SESSIONS.',
+      retryAfterSeconds: 5,
+    });
+  }
+}
+
+export class TaskNotFound extends PublicError {
+  constructor(taskId: string) {
+    super('TASK_NOT_FOUND', `There is no task "${taskId}".`, {
+      suggestion: 'List a session’s tasks with GET /v1/sessions/{sessionId}/tasks.',
+    });
+  }
+}
+
+export class TaskIdConflict extends PublicError {
+  constructor(taskId: string) {
+    super('TASK_ID_CONFLICT', `The task id "${taskId}" was already used with another session or body.`, {
+      suggestion: 'Use a fresh taskId for different work; repeat the same body to get the first task back.',
+    });
+  }
+}
+
+export class TaskNotRunning extends PublicError {
+  constructor(taskId: string, status: string) {
+    super('TASK_NOT_RUNNING', `Task "${taskId}" is ${status}; only a running task takes input.`, {
+      suggestion: 'Send stdin after task.started, or give it in the arguments.',
+    });
+  }
+}
+
+export class StdinClosed extends PublicError {
+  constructor(taskId: string) {
+    super('STDIN_CLOSED', `The standard input of task "${taskId}" is closed.`, {
+      suggestion: 'Submit run.python or run.command with "stdinOpen": true to keep it open.',
+    });
+  }
+}
+
+export class TooManyTasks extends PublicError {
+  constructor(what: string, limit: number, retryAfterSeconds: number) {
+    super('TOO_MANY_TASKS', `The session already has ${limit} ${what} tasks, the most it may have.`, {
+      suggestion: 'Wait for one to end, or use another session.',
+      retryAfterSeconds,
+    });
+  }
+}
+
+export class ToolNotFound extends PublicError {
+  constructor(tool: string, known: readonly string[]) {
+    super('TOOL_NOT_FOUND', `There is no tool "${tool}".`, {
+      suggestion: `Known tools: ${known.join(', ')}.`,
+    });
+  }
+}
+
+export class CheckpointNotFound extends PublicError {
+  constructor(checkpointId: string) {
+    super('CHECKPOINT_NOT_FOUND', `There is no checkpoint "${checkpointId}".`, {
+      suggestion: 'List them with GET /v1/sessions/{sessionId}/checkpoints.',
+    });
+  }
+}
+
+export class IsolationUnavailable extends PublicError {
+  constructor(what: string, fix: string) {
+    super('ISOLATION_UNAVAILABLE', `sandbox unavailable: ${what}; tasks are refused.`, {
+      suggestion: fix,
+      retryable: false,
+    });
+  }
+}
+
+export class KillPending extends PublicError {
+  constructor(taskId: string, waitedMs: number) {
+    super(
+      'KILL_PENDING',
+      `Task "${taskId}" was told to end, and its processes were not gone after ${waitedMs} ms.`,
+      {
+        suggestion: 'Its task.ended follows when they are; watch the events or ask again.',
+        outcome: 'unknown',
+      },
+    );
+  }
+}
+
+export class ShuttingDown extends PublicError {
+  constructor() {
+    super('SHUTTING_DOWN', 'The service is stopping and takes no new work.', {
+      suggestion: 'Send the request again in a few seconds.',
+      retryAfterSeconds: 5,
+    });
+  }
+}
+
+export class StoreUnavailable extends PublicError {
+  constructor(cause: unknown) {
+    super('STORE_UNAVAILABLE', 'The store cannot take writes at the moment.', {
+      suggestion: 'Try again shortly; the operator finds the reason in the log.',
+      outcome: 'unknown',
+      cause,
+    });
+  }
+}
+
+export class OutOfDisk extends PublicError {
+  constructor(cause: unknown) {
+    super('OUT_OF_DISK', 'The disk of the service is full; nothing was written.', {
+      suggestion: 'Delete checkpoints or sessions that are no longer needed, or give the service more space.',
+      retryable: true,
+      retryAfterSeconds: 10,
+      cause,
+    });
+  }
+}

@@ -1,0 +1,40 @@
+// What holds a sandbox to its limits: cgroup v2, cgroup v1, or rlimits with a watcher where neither may be used.
+import type { SandboxLimits, SandboxUsage } from '../sandbox.js';
+
+/** Makes limit groups on this host; found once at start. */
+export interface Limiter {
+  readonly kind: 'v2' | 'v1' | null;
+  /** Makes the group of one sandbox; it exists until `remove`. */
+  create(id: string, limits: SandboxLimits): Promise<LimitGroup>;
+  /** Removes groups of an earlier run whose ids are not kept; kills what is in them. */
+  sweep(keepIds: ReadonlySet<string>): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface LimitGroup {
+  /** Moves host pids in. They must be the caller's own children, or members of this group by `processes()`. */
+  adopt(pids: readonly number[]): Promise<void>;
+  /** A child group for one program, so that its out-of-memory end does not take the sandbox with it. */
+  child(name: string, memoryBytes?: number): Promise<ChildGroup>;
+  /** Host pids of all members, child groups included. Null where there is no cgroup. */
+  processes(): Promise<number[] | null>;
+  usage(): Promise<SandboxUsage>;
+  /** True when the kernel froze them all; false where it cannot (use signals then). */
+  freeze(): Promise<boolean>;
+  thaw(): Promise<void>;
+  /** Kills every member (thaws first) and resolves when none is left. */
+  kill(): Promise<void>;
+  remove(): Promise<void>;
+}
+
+export interface ChildGroup {
+  adopt(pids: readonly number[]): Promise<void>;
+  /** Changes the memory limit of this child, for a task that asked for less than its sandbox has. */
+  limitMemory(memoryBytes: number): Promise<void>;
+  processes(): Promise<number[] | null>;
+  /** How often the kernel killed for memory in here. */
+  oomKills(): Promise<number>;
+  usage(): Promise<{ cpuMs?: number; peakMemoryBytes?: number }>;
+  kill(): Promise<void>;
+  remove(): Promise<void>;
+}

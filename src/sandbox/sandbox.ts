@@ -1,0 +1,209 @@
+// What the rest of the service may ask of a sandbox. A sandbox is one workspace and the walls around everything that
+// runs in it; this folder knows processes, mounts and uids, and nothing of sessions, tasks or HTTP.
+import type { TreeEntry } from './tree.js';
+
+/** How strong the walls are on this host, strongest first (`api.md`, Service). */
+export const ISOLATION_LEVELS = ['full', 'oneshot', 'rootNoUserns', 'noProc', 'landlock'] as const;
+export type IsolationLevel = (typeof ISOLATION_LEVELS)[number];
+
+export interface IsolationCheck {
+  readonly name: string;
+  readonly ok: boolean;
+  /** What was seen, in words. */
+  readonly detail: string;
+}
+
+/** What was probed at start: the level reached, and where it falls short the exact fix for this kind of host. */
+export interface IsolationReport {
+  /** Null when not even the weakest level allowed holds: tasks are refused. */
+  readonly level: IsolationLevel | null;
+  readonly minimum: IsolationLevel;
+  readonly checks: readonly IsolationCheck[];
+  /** What the limits rest on: the cgroup version in use, or rlimits and a watcher. */
+  readonly limits: { readonly cgroup: 'v2' | 'v1' | null; readonly disk: 'quota' | 'image' | 'watcher' };
+  readonly missing: readonly { readonly what: string; readonly fix: string }[];
+  readonly versions: Readonly<Record<string, string>>;
+}
+
+export interface SandboxLimits {
+  readonly memoryBytes: number;
+  readonly cpuPercent: number;
+  readonly diskBytes: number;
+  readonly maxInodes: number;
+  readonly maxProcesses: number;
+  readonly maxOpenFiles: number;
+}
+
+/** Hosts that may be reached, `host:port`, `*.host:port`; port `*` for any. Empty: nothing. */
+export interface EgressPolicy {
+  readonly allow: readonly string[];
+  /** Hosts the operator configured may resolve to private addresses; those of a client never. */
+  readonly allowPrivate: boolean;
+}
+
+export interface SandboxSpec {
+  /** Internal id: names the directory, the cgroup and the sockets. Never a client's string. */
+  readonly id: string;
+  readonly limits: SandboxLimits;
+  /** Environment of every program, on top of the sandbox's own. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly egress: EgressPolicy;
+}
+
+/** Where one kind of isolation is made: probes the host, makes sandboxes, finds them again after a restart. */
+export interface SandboxDriver {
+  start(): Promise<void>;
+  /** Ends every sandbox and undoes mounts and cgroups; workspaces stay. */
+  close(): Promise<void>;
+  readonly isolation: IsolationReport;
+  /** Makes a fresh workspace with its virtual environment. Its `uid` is to be kept with the caller's record. */
+  create(spec: SandboxSpec): Promise<Sandbox>;
+  /** Finds the workspace of an earlier run of the service; kills what may still run in it. */
+  attach(spec: SandboxSpec, uid: number | null): Promise<Sandbox>;
+  /** Removes workspaces, cgroups and sockets of sandboxes that are not in this list; for the start. */
+  sweep(keepIds: ReadonlySet<string>): Promise<void>;
+}
+
+export type Program =
+  /** Python in the warm interpreter: `code`, or a `file` of the workspace. */
+  | {
+      readonly kind: 'python';
+      readonly code?: string;
+      readonly file?: string;
+      readonly args: readonly string[];
+    }
+  | { readonly kind: 'argv'; readonly argv: readonly string[] }
+  /** Installs packages with the read-only pip, in a one-shot sandbox of its own. */
+  | { readonly kind: 'pip'; readonly args: readonly string[] };
+
+export interface ExecRequest {
+  readonly program: Program;
+  readonly env: Readonly<Record<string, string>>;
+  /** Below the workspace; "." is its root. */
+  readonly cwd: string;
+  readonly stdin: Uint8Array;
+  /** Leave stdin open after `stdin` for `writeStdin`. */
+  readonly stdinOpen: boolean;
+  readonly memoryBytes?: number;
+  /** Runs in a sandbox of its own that may reach these hosts; otherwise the sandbox's own policy holds. */
+  readonly egress?: EgressPolicy;
+}
+
+/** Takes output as it comes. A returned promise holds further reading back until it settles. */
+export type OutputSink = (stream: 'stdout' | 'stderr', chunk: Buffer) => void | Promise<void>;
+
+export interface ExecEnd {
+  readonly how:
+    | { readonly kind: 'exited'; readonly exitCode: number }
+    | { readonly kind: 'signaled'; readonly signal: string }
+    | { readonly kind: 'spawnFailed'; readonly code: string; readonly message: string }
+    | { readonly kind: 'sandboxDied'; readonly message: string };
+  /** A limit that the sandbox saw broken, whatever the process made of it. */
+  readonly limit?: 'outOfMemory' | 'diskLimit';
+  /** Processes that were still there and were killed, the main one included. */
+  readonly processesKilled: number;
+  readonly cpuMs?: number;
+  readonly peakMemoryBytes?: number;
+}
+
+/** One program that runs. */
+export interface Exec {
+  /** Resolves, never rejects, when the whole process tree is gone and its pipes were read to the end. */
+  readonly ended: Promise<ExecEnd>;
+  /** Resolves when the bytes were handed over; rejects with `StdinGone` when nobody can read them any more. */
+  writeStdin(chunk: Uint8Array, close: boolean): Promise<void>;
+  /** SIGTERM for the main process, SIGKILL for the whole tree after `graceMs` (0: at once). May be called again to hurry. */
+  end(graceMs: number): void;
+}
+
+export class StdinGone extends Error {}
+
+export interface FileEntry {
+  readonly path: string;
+  readonly name: string;
+  readonly type: 'file' | 'directory' | 'symlink' | 'other';
+  readonly sizeBytes: number;
+  /** Permission bits, octal text, e.g. `0644`. */
+  readonly mode: string;
+  readonly modifiedAt: string;
+  /** Of a symlink. */
+  readonly target?: string;
+}
+
+/** A file operation that could not be done, with a stable code and words for the caller. */
+export class FileError extends Error {
+  constructor(
+    readonly code:
+      | 'FILE_NOT_FOUND'
+      | 'NOT_A_FILE'
+      | 'NOT_A_DIRECTORY'
+      | 'FILE_EXISTS'
+      | 'DIRECTORY_NOT_EMPTY'
+      | 'PATH_OUTSIDE_WORKSPACE'
+      | 'PERMISSION_DENIED'
+      | 'NAME_TOO_LONG'
+      | 'TOO_MANY_SYMLINKS'
+      | 'DISK_FULL'
+      | 'FILE_TOO_LARGE'
+      | 'FILE_ERROR',
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+/** Files of the workspace, touched by a confined helper inside the sandbox. Paths are relative to the workspace. */
+export interface SandboxFiles {
+  /** At most `maxBytes` from `offset`; more is a FILE_TOO_LARGE that names the size. */
+  read(
+    path: string,
+    options: { offset?: number; length?: number; maxBytes: number },
+    signal: AbortSignal,
+  ): Promise<{ bytes: Buffer; sizeBytes: number }>;
+  /** Atomic replace, or append. `onProgress` hears the bytes written so far. */
+  write(
+    path: string,
+    bytes: Uint8Array,
+    options: { createDirs: boolean; append: boolean; onProgress?: (bytes: number) => void },
+    signal: AbortSignal,
+  ): Promise<FileEntry>;
+  list(
+    path: string,
+    options: { recursive: boolean; pattern?: string; limit: number },
+    signal: AbortSignal,
+  ): Promise<{ entries: FileEntry[]; totalCount: number }>;
+  stat(path: string, signal: AbortSignal): Promise<FileEntry>;
+  mkdir(path: string, options: { parents: boolean }, signal: AbortSignal): Promise<FileEntry>;
+  move(from: string, to: string, options: { overwrite: boolean }, signal: AbortSignal): Promise<FileEntry>;
+  remove(path: string, options: { recursive: boolean }, signal: AbortSignal): Promise<FileEntry>;
+}
+
+export interface SandboxUsage {
+  readonly memoryBytes?: number;
+  readonly cpuMs?: number;
+  readonly processes?: number;
+  readonly diskBytes?: number;
+}
+
+export interface Sandbox {
+  readonly id: string;
+  /** The host's uid everything in it runs as; null when the service is an ordinary user and shares its own. */
+  readonly uid: number | null;
+  readonly files: SandboxFiles;
+  /** Starts the agent now instead of with the first program. */
+  warm(): Promise<void>;
+  exec(request: ExecRequest, sink: OutputSink): Exec;
+  setEgress(policy: EgressPolicy): void;
+  usage(): Promise<SandboxUsage>;
+  /** Stops all processes so that the tree holds still; says how. */
+  freeze(): Promise<'frozen' | 'stopped' | 'idle'>;
+  thaw(): Promise<void>;
+  /** Walks the workspace from a one-shot sandbox that sees it read-only. Names may be any bytes. */
+  readTree(signal: AbortSignal): AsyncIterable<TreeEntry>;
+  /** Fills the (fresh) workspace from a one-shot sandbox. Throws FileError. */
+  writeTree(entries: AsyncIterable<TreeEntry>, signal: AbortSignal): Promise<void>;
+  /** Kills everything and waits until it is gone; the workspace stays. May be called twice. */
+  close(): Promise<void>;
+  /** Closes, deletes the workspace and frees the uid. */
+  remove(): Promise<void>;
+}

@@ -1,0 +1,198 @@
+// What a task looks like to a client, and the one list of causes that can end it.
+import { type Static, Type } from '@sinclair/typebox';
+import { closed, nullable, ref, stringEnum, Timestamp } from '../lib/typebox.js';
+import { CLIENT_ID_PATTERN, Metadata } from '../sessions/schema.js';
+
+export const TaskId = Type.String({
+  pattern: CLIENT_ID_PATTERN,
+  description: 'The task’s id: given by the service (`tsk_…`) or chosen by the client.',
+  examples: ['tsk_06g4k2m8s5t7v9x1z3b5d7f9h1'],
+});
+
+export const TASK_STATUSES = ['queued', 'running', 'success', 'failure', 'timeout', 'cancelled'] as const;
+export const TaskStatus = stringEnum(TASK_STATUSES, { $id: 'TaskStatus' });
+export type TaskStatus = (typeof TASK_STATUSES)[number];
+
+export const ENDING_CAUSES = [
+  'exited',
+  'finished',
+  'signaled',
+  'outOfMemory',
+  'outputLimit',
+  'diskLimit',
+  'toolError',
+  'spawnFailed',
+  'sandboxDied',
+  'interrupted',
+  'timedOut',
+  'cancelled',
+  'sessionEnded',
+] as const;
+export type EndingCause = (typeof ENDING_CAUSES)[number];
+
+export const Ending = closed(
+  {
+    cause: stringEnum(ENDING_CAUSES, {
+      description:
+        'What ended it first. `exited`: the process ended by itself; `finished`: a tool without a process did its work; `interrupted`: the service stopped under it.',
+    }),
+    exitCode: Type.Optional(
+      Type.Integer({ description: 'For `exited`: the exit code of the main process.' }),
+    ),
+    signal: Type.Optional(
+      Type.String({ description: 'For `signaled`: the signal that ended the main process, e.g. `SIGSEGV`.' }),
+    ),
+    code: Type.Optional(
+      Type.String({ description: 'For `toolError` and the like: a stable code, e.g. `FILE_NOT_FOUND`.' }),
+    ),
+    message: Type.String({ description: 'What happened and the next step, in words.' }),
+    reason: Type.Optional(Type.String({ description: 'For `cancelled`: the reason given with the cancel.' })),
+    processesKilled: Type.Optional(
+      Type.Integer({ minimum: 0, description: 'Processes that had to be killed, the main one included.' }),
+    ),
+    killMs: Type.Optional(
+      Type.Number({
+        minimum: 0,
+        description: 'From the decision to end it until its whole process tree was gone.',
+      }),
+    ),
+  },
+  { $id: 'Ending', examples: [{ cause: 'exited', exitCode: 0, message: 'The process exited with code 0.' }] },
+);
+export type Ending = Static<typeof Ending>;
+
+/** The status a cause leads to (`api.md`, Tasks). */
+export function statusOf(
+  ending: Pick<Ending, 'cause' | 'exitCode'>,
+): Exclude<TaskStatus, 'queued' | 'running'> {
+  switch (ending.cause) {
+    case 'finished':
+      return 'success';
+    case 'exited':
+      return ending.exitCode === 0 ? 'success' : 'failure';
+    case 'signaled':
+    case 'outOfMemory':
+    case 'outputLimit':
+    case 'diskLimit':
+    case 'toolError':
+    case 'spawnFailed':
+    case 'sandboxDied':
+    case 'interrupted':
+      return 'failure';
+    case 'timedOut':
+      return 'timeout';
+    case 'cancelled':
+    case 'sessionEnded':
+      return 'cancelled';
+    default:
+      return ending.cause satisfies never;
+  }
+}
+
+export const Usage = closed(
+  {
+    cpuMs: Type.Optional(Type.Number({ minimum: 0, description: 'CPU time of all its processes.' })),
+    peakMemoryBytes: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        description: 'Largest memory: of its cgroup where there is one, else of its largest process.',
+      }),
+    ),
+    outputBytes: Type.Integer({ minimum: 0, description: 'stdout and stderr together.' }),
+  },
+  { $id: 'Usage' },
+);
+export type Usage = Static<typeof Usage>;
+
+export const Constraints = closed(
+  {
+    timeoutSeconds: Type.Optional(
+      Type.Number({
+        exclusiveMinimum: 0,
+        description: 'Wall clock from task.started. Default: the session’s.',
+      }),
+    ),
+    maxMemoryMb: Type.Optional(Type.Integer({ minimum: 16, description: 'At most the session’s memoryMb.' })),
+    maxOutputBytes: Type.Optional(
+      Type.Integer({ minimum: 1, description: 'At most the session’s maxOutputBytes.' }),
+    ),
+    killGraceMs: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 10_000,
+        description: 'From SIGTERM for the main process to SIGKILL for all. Default 250.',
+      }),
+    ),
+  },
+  { $id: 'Constraints' },
+);
+export type Constraints = Static<typeof Constraints>;
+
+/** What every submission has, whatever its tool; `tools/registry` adds `tool` and `arguments`. */
+export const submissionProperties = {
+  taskId: Type.Optional(TaskId),
+  constraints: Type.Optional(ref(Constraints)),
+  background: Type.Optional(
+    Type.Boolean({ default: false, description: 'Start at once and hold no place in the session’s lane.' }),
+  ),
+  metadata: Type.Optional(ref(Metadata)),
+};
+
+export interface TaskSubmission {
+  taskId?: string;
+  tool: string;
+  arguments: Record<string, unknown>;
+  constraints?: Constraints;
+  background?: boolean;
+  metadata?: Metadata;
+}
+
+export const Task = closed(
+  {
+    taskId: TaskId,
+    sessionId: Type.String(),
+    tool: Type.String(),
+    arguments: Type.Record(Type.String(), Type.Unknown(), {
+      description: 'As submitted; strings over 4 KiB are shown as their first 4 KiB and an ellipsis.',
+    }),
+    constraints: ref(Constraints),
+    background: Type.Boolean(),
+    metadata: ref(Metadata),
+    status: ref(TaskStatus),
+    ending: Type.Optional(ref(Ending)),
+    outputs: Type.Optional(
+      Type.Record(Type.String(), Type.Unknown(), {
+        description:
+          'The tool’s outputs. stdout and stderr are shown up to 1 MiB each (head and tail, with stdoutBytes and stdoutTruncated); the exact bytes are under /output/.',
+      }),
+    ),
+    createdAt: Timestamp(),
+    startedAt: nullable(Timestamp()),
+    endedAt: nullable(Timestamp()),
+    queueMs: nullable(Type.Number()),
+    durationMs: nullable(Type.Number({ description: 'From start to end, on a monotonic clock.' })),
+    queuePosition: Type.Optional(Type.Integer({ minimum: 1, description: 'While queued: 1 is next.' })),
+    usage: Type.Optional(ref(Usage)),
+    firstSeq: Type.Integer({ description: 'Its first event.' }),
+    lastSeq: nullable(Type.Integer({ description: 'Its last event, task.ended; null until then.' })),
+  },
+  { $id: 'Task' },
+);
+export type Task = Static<typeof Task>;
+
+export const CancelTask = closed(
+  { reason: Type.Optional(Type.String({ maxLength: 1024 })) },
+  { $id: 'CancelTask' },
+);
+export type CancelTask = Static<typeof CancelTask>;
+
+export const CancelResult = closed(
+  {
+    cancelled: Type.Boolean({ description: 'False when it had already ended of another cause.' }),
+    task: ref(Task),
+    processesKilled: Type.Integer({ minimum: 0 }),
+    tookMs: Type.Number({ minimum: 0 }),
+  },
+  { $id: 'CancelResult' },
+);
+export type CancelResult = Static<typeof CancelResult>;
