@@ -22,6 +22,7 @@ export const ERROR_CODES = {
   TASK_NOT_RUNNING: 409,
   STDIN_CLOSED: 409,
   IDEMPOTENCY_IN_PROGRESS: 409,
+  IDEMPOTENCY_OUTCOME_UNKNOWN: 409,
   PAYLOAD_TOO_LARGE: 413,
   UNSUPPORTED_MEDIA_TYPE: 415,
   RANGE_NOT_SATISFIABLE: 416,
@@ -252,6 +253,103 @@ export class OutOfDisk extends PublicError {
       suggestion: 'Delete checkpoints or sessions that are no longer needed, or give the service more space.',
       retryable: true,
       retryAfterSeconds: 10,
+      cause,
+    });
+  }
+}
+
+export class Unauthorized extends PublicError {
+  constructor(given: boolean) {
+    super('UNAUTHORIZED', given ? 'This API key is not known.' : 'An API key is needed.', {
+      suggestion: 'Send the header Authorization: Bearer KEY.',
+    });
+  }
+}
+
+export class HostNotAllowed extends PublicError {
+  constructor(host: string) {
+    super('HOST_NOT_ALLOWED', `The service does not answer to the name "${host}".`, {
+      suggestion: 'Use 127.0.0.1 or localhost; the operator may add names with ALLOWED_HOSTS, or set API_KEYS.',
+    });
+  }
+}
+
+export class OriginNotAllowed extends PublicError {
+  constructor(origin: string) {
+    super('ORIGIN_NOT_ALLOWED', `Web pages of "${origin}" may not call this service.`, {
+      suggestion: 'The operator may add the origin to ALLOWED_ORIGINS.',
+    });
+  }
+}
+
+export class NotFound extends PublicError {
+  constructor(path: string) {
+    super('NOT_FOUND', `There is nothing at ${path}.`, {
+      suggestion: 'GET /openapi.json lists every address.',
+    });
+  }
+}
+
+export class MethodNotAllowed extends PublicError {
+  constructor(method: string, path: string, allowed: readonly string[]) {
+    super('METHOD_NOT_ALLOWED', `${method} is not possible on ${path}.`, {
+      suggestion: `Use ${allowed.join(' or ')}.`,
+    });
+  }
+}
+
+export class PayloadTooLarge extends PublicError {
+  constructor(maxBytes: number) {
+    super('PAYLOAD_TOO_LARGE', `The request body is larger than the ${maxBytes} bytes this call takes.`, {
+      suggestion: 'Send less at once; JSON_BODY_BYTES is the operator’s limit for JSON bodies.',
+    });
+  }
+}
+
+export class UnsupportedMediaType extends PublicError {
+  constructor(given: string) {
+    super('UNSUPPORTED_MEDIA_TYPE', `This call does not take ${given || 'a body without a Content-Type'}.`, {
+      suggestion: 'Send JSON with Content-Type: application/json.',
+    });
+  }
+}
+
+export class IdempotencyMismatch extends PublicError {
+  constructor(key: string) {
+    super('IDEMPOTENCY_MISMATCH', `The Idempotency-Key "${key}" was already used with another request.`, {
+      suggestion: 'Use a fresh key for a different request; repeat a request with its own query and body.',
+    });
+  }
+}
+
+export class IdempotencyInProgress extends PublicError {
+  constructor(key: string) {
+    super('IDEMPOTENCY_IN_PROGRESS', `The first request with Idempotency-Key "${key}" is still running.`, {
+      suggestion: 'Send it again in a moment to get its reply.',
+      retryable: true,
+      outcome: 'unknown',
+    });
+  }
+}
+
+export class IdempotencyOutcomeUnknown extends PublicError {
+  constructor(key: string) {
+    super(
+      'IDEMPOTENCY_OUTCOME_UNKNOWN',
+      `The service stopped while the first request with Idempotency-Key "${key}" was running.`,
+      {
+        suggestion: 'Look whether it took effect, then send it again with a fresh key if it did not.',
+        outcome: 'unknown',
+      },
+    );
+  }
+}
+
+export class InternalError extends PublicError {
+  constructor(cause: unknown) {
+    super('INTERNAL', 'Something went wrong inside the service.', {
+      suggestion: 'The operator finds the reason in the log under this requestId.',
+      outcome: 'unknown',
       cause,
     });
   }
