@@ -1,7 +1,9 @@
 // Every setting, described once; read once, at the start. A wrong value stops the start with key, value and rule.
+import { isIP } from 'node:net';
 import { availableParallelism } from 'node:os';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { type Static, Type } from '@sinclair/typebox';
+import envSchema from 'env-schema';
 import { stringEnum } from './lib/typebox.js';
 import { ISOLATION_LEVELS } from './sandbox/sandbox.js';
 
@@ -55,11 +57,7 @@ export const Settings = Type.Object({
   DEFAULT_MEMORY_MB: Count(512, 'Memory of a session that asks for none, MiB.', 32),
   MAX_MEMORY_MB: Count(4096, 'Most memory a session may ask for, MiB.', 32),
   DEFAULT_CPU_PERCENT: Count(100, 'CPU of a session that asks for none; 100 is one core.', 5),
-  MAX_CPU_PERCENT: Count(
-    100 * availableParallelism(),
-    'Most CPU a session may ask for. Default: all cores.',
-    5,
-  ),
+  MAX_CPU_PERCENT: Count(0, 'Most CPU a session may ask for; 0 for all cores.'),
   DEFAULT_DISK_MB: Count(1024, 'Workspace size of a session that asks for none, MiB.', 1),
   MAX_DISK_MB: Count(10_240, 'Largest workspace a session may ask for, MiB.', 1),
   DEFAULT_MAX_INODES: Count(100_000, 'Files and folders in a workspace.', 100),
@@ -120,16 +118,160 @@ export interface Config
   readonly PIP_FILE_HOSTS: readonly string[];
 }
 
-export class ConfigError extends Error {}
+/** Settings whose value is never shown, not even in the error about it. */
+const SECRETS: ReadonlySet<string> = new Set<keyof Settings>(['API_KEYS']);
 
-const splitList = (text: string) =>
-  text
+/** What a default may not exceed, since a session that asks for nothing would be refused. */
+const MAXIMA = [
+  ['DEFAULT_MEMORY_MB', 'MAX_MEMORY_MB'],
+  ['DEFAULT_CPU_PERCENT', 'MAX_CPU_PERCENT'],
+  ['DEFAULT_DISK_MB', 'MAX_DISK_MB'],
+  ['DEFAULT_MAX_PROCESSES', 'MAX_MAX_PROCESSES'],
+  ['DEFAULT_TIMEOUT_SECONDS', 'MAX_TIMEOUT_SECONDS'],
+  ['DEFAULT_MAX_OUTPUT_BYTES', 'MAX_MAX_OUTPUT_BYTES'],
+] as const satisfies [keyof Settings, keyof Settings][];
+
+const MIN_KEY_LENGTH = 16;
+
+/** The start is refused; the message has one line for each wrong setting. */
+export class ConfigError extends Error {
+  constructor(readonly violations: readonly string[]) {
+    super(violations.join('\n'));
+    this.name = 'ConfigError';
+  }
+}
+
+/** Reads the settings out of an environment. Variables it does not know are not its business, and a variable that is
+ *  set to nothing counts as unset, so that `PORT=${PORT:-}` in a compose file means the default. */
+export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
+  const given = Object.fromEntries(
+    Object.keys(Settings.properties).flatMap((key) => (env[key] ? [[key, env[key]]] : [])),
+  );
+  const settings = parseSettings(given);
+  const config: Config = {
+    ...settings,
+    DATA_DIR: resolve(settings.DATA_DIR),
+    CHECKPOINT_DIR: settings.CHECKPOINT_DIR
+      ? resolve(settings.CHECKPOINT_DIR)
+      : join(resolve(settings.DATA_DIR), 'checkpoints'),
+    MAX_CPU_PERCENT: settings.MAX_CPU_PERCENT || 100 * availableParallelism(),
+    API_KEYS: splitList(settings.API_KEYS),
+    ALLOWED_HOSTS: splitList(settings.ALLOWED_HOSTS).map((host) => host.toLowerCase()),
+    ALLOWED_ORIGINS: splitList(settings.ALLOWED_ORIGINS).map((origin) => origin.toLowerCase()),
+    PIP_FILE_HOSTS: settings.PIP_FILE_HOSTS
+      ? splitList(settings.PIP_FILE_HOSTS)
+      : fileHostsOf(settings.PIP_INDEX_URL),
+  };
+  const broken = brokenRules(config);
+  if (broken.length > 0) throw new ConfigError(broken);
+  return config;
+}
+
+function parseSettings(given: Record<string, string>): Settings {
+  try {
+    return envSchema<Settings>({ schema: { ...Settings }, data: { ...given }, env: false });
+  } catch (error) {
+    const found = (error as { errors?: { instancePath: string; message?: string; params: object }[] }).errors;
+    if (!found) throw error;
+    throw new ConfigError(
+      found.map(({ instancePath, message, params }) => {
+        const key = instancePath.slice(1);
+        const allowed = 'allowedValues' in params ? `: ${(params.allowedValues as string[]).join(', ')}` : '';
+        return complain(key, given[key] ?? '', `${message}${allowed}`);
+      }),
+    );
+  }
+}
+
+/** The rules that concern more than the form of one value. */
+function brokenRules(config: Config): string[] {
+  const broken: string[] = [];
+  for (const [key, maximum] of MAXIMA) {
+    if (config[key] > config[maximum]) {
+      broken.push(complain(key, config[key], `must be at most ${maximum}, which is ${config[maximum]}`));
+    }
+  }
+  const short = config.API_KEYS.findIndex((key) => key.length < MIN_KEY_LENGTH);
+  if (short >= 0) {
+    broken.push(
+      complain('API_KEYS', '', `key number ${short + 1} must have at least ${MIN_KEY_LENGTH} characters`),
+    );
+  }
+  if (config.API_KEYS.some((key) => !/^[\x21-\x7e]+$/.test(key))) {
+    broken.push(complain('API_KEYS', '', 'keys must be printable ASCII without spaces'));
+  }
+  if (config.API_KEYS.length === 0 && !isLoopback(config.HOST)) {
+    broken.push(
+      complain(
+        'HOST',
+        config.HOST,
+        'must be a loopback address (127.0.0.1, ::1, localhost) unless API_KEYS is set: without keys anyone who reaches the service could run code',
+      ),
+    );
+  }
+  for (const origin of config.ALLOWED_ORIGINS) {
+    if (!isOrigin(origin)) {
+      broken.push(complain('ALLOWED_ORIGINS', origin, 'must be origins such as https://app.example.com'));
+    }
+  }
+  for (const host of config.PIP_FILE_HOSTS) {
+    if (!/^[^\s:/]+:\d{1,5}$/.test(host)) {
+      broken.push(complain('PIP_FILE_HOSTS', host, 'must be host:port, e.g. files.example.com:443'));
+    }
+  }
+  if (!URL.canParse(config.PIP_INDEX_URL)) {
+    broken.push(complain('PIP_INDEX_URL', config.PIP_INDEX_URL, 'must be a URL'));
+  }
+  return broken;
+}
+
+function complain(key: string, value: string | number, rule: string): string {
+  if (SECRETS.has(key)) return `${key}: ${rule}`;
+  const withoutPassword = String(value).replace(/\/\/[^/@]*@/, '//…@');
+  return `${key}=${withoutPassword}: ${rule}`;
+}
+
+/** The settings as a Markdown table, for docs/configuration.md. */
+export function describeSettings(): string {
+  const rows = Object.entries(Settings.properties).map(([key, schema]) => {
+    const { default: value, description, minimum, enum: values } = schema as SettingSchema;
+    const rule = values
+      ? ` One of ${values.map((each) => `\`${each}\``).join(', ')}.`
+      : minimum
+        ? ` At least ${minimum}.`
+        : '';
+    return `| \`${key}\` | ${value === '' ? '' : `\`${value}\``} | ${description}${rule} |`;
+  });
+  return ['| variable | default | meaning |', '|---|---|---|', ...rows].join('\n');
+}
+
+interface SettingSchema {
+  readonly default: string | number;
+  readonly description: string;
+  readonly minimum?: number;
+  readonly enum?: readonly string[];
+}
+
+function splitList(text: string): string[] {
+  return text
     .split(',')
     .map((part) => part.trim())
     .filter((part) => part !== '');
-
-export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }
-void resolve;
-void splitList;
+
+/** pypi.org keeps its files on another host; an index of one's own is taken to serve them itself. */
+function fileHostsOf(indexUrl: string): string[] {
+  return URL.canParse(indexUrl) && new URL(indexUrl).hostname === 'pypi.org'
+    ? ['files.pythonhosted.org:443']
+    : [];
+}
+
+function isOrigin(text: string): boolean {
+  return URL.canParse(text) && new URL(text).origin === text;
+}
+
+/** True for names and addresses that only this machine can reach. */
+export function isLoopback(host: string): boolean {
+  if (isIP(host) === 4) return host.startsWith('127.');
+  return host === 'localhost' || host === '::1';
+}

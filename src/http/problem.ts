@@ -1,0 +1,104 @@
+// Every error a caller sees leaves through here, as RFC 9457 problem+json with a stable code.
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import {
+  InternalError,
+  MethodNotAllowed,
+  NotFound,
+  PayloadTooLarge,
+  PublicError,
+  UnsupportedMediaType,
+  ValidationFailed,
+} from '../errors.js';
+import { PROBLEM_TYPE, type Problem, problemTitle, problemType } from './problem-schema.js';
+
+/** The document for an error; WebSocket messages carry the same. */
+export function problemDocument(error: PublicError, requestId: string): Problem {
+  return {
+    ...error.extensions,
+    type: problemType(error.code),
+    title: problemTitle(error.code),
+    status: error.status,
+    detail: error.message,
+    code: error.code,
+    retryable: error.retryable,
+    outcome: error.outcome,
+    ...(error.suggestion === undefined ? {} : { suggestion: error.suggestion }),
+    requestId,
+    errors: [...error.errors],
+  };
+}
+
+/** The public face of anything that was thrown: public errors as they are, what Fastify refuses by name, and the rest
+ *  as INTERNAL with nothing but a reference to the log. */
+export function toPublicError(error: unknown, request: FastifyRequest): PublicError {
+  if (error instanceof PublicError) return error;
+  const { code, statusCode, message } = error as Partial<FastifyError>;
+  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new PayloadTooLarge(request.routeOptions.bodyLimit);
+  if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') {
+    return new UnsupportedMediaType(request.headers['content-type'] ?? '');
+  }
+  if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
+    const where = code?.startsWith('FST_ERR_CTP') || error instanceof SyntaxError ? '/body' : '/';
+    return new ValidationFailed([{ where, rule: message ?? 'must be well formed' }]);
+  }
+  return new InternalError(error);
+}
+
+export function sendProblem(reply: FastifyReply, error: PublicError): FastifyReply {
+  if (error.retryAfterSeconds !== undefined) {
+    reply.header('retry-after', String(Math.max(1, Math.ceil(error.retryAfterSeconds))));
+  }
+  return reply
+    .code(error.status)
+    .type(PROBLEM_TYPE)
+    .serializer(JSON.stringify)
+    .send(problemDocument(error, reply.request.id));
+}
+
+/** Makes thrown errors and unknown addresses of this server into problem documents. */
+export function answerProblems(app: FastifyInstance): void {
+  app.setErrorHandler((error, request, reply) => {
+    const shown = toPublicError(error, request);
+    if (shown.status >= 500) {
+      const level = shown.code === 'INTERNAL' || shown.cause !== undefined ? 'error' : 'warn';
+      request.log[level]({ err: shown.cause ?? shown, code: shown.code }, 'request failed');
+    }
+    return sendProblem(reply, shown);
+  });
+
+  const methodsByPath = new Map<string, { pattern: RegExp; methods: Set<string> }>();
+  app.addHook('onRoute', ({ url, method }) => {
+    const known = methodsByPath.get(url) ?? { pattern: pathPattern(url), methods: new Set() };
+    for (const each of [method].flat()) known.methods.add(each);
+    methodsByPath.set(url, known);
+  });
+
+  app.setNotFoundHandler((request, reply) => {
+    const path = pathOf(request);
+    const allowed = [...methodsByPath.values()]
+      .filter(({ pattern }) => pattern.test(path))
+      .flatMap(({ methods }) => [...methods]);
+    if (allowed.length === 0) return sendProblem(reply, new NotFound(clip(path)));
+    const methods = [...new Set(allowed)].sort();
+    reply.header('allow', methods.join(', '));
+    return sendProblem(reply, new MethodNotAllowed(request.method, clip(path), methods));
+  });
+}
+
+function pathOf(request: FastifyRequest): string {
+  return request.url.split('?', 1)[0]!;
+}
+
+function pathPattern(url: string): RegExp {
+  const source = url
+    .split('/')
+    .map((part) =>
+      part.startsWith(':') ? '[^/]+' : part.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', '.*'),
+    )
+    .join('/');
+  return new RegExp(`^${source}/?$`);
+}
+
+function clip(text: string): string {
+  return text.length > 200 ? `${text.slice(0, 200)}…` : text;
+}

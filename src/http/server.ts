@@ -1,0 +1,183 @@
+// The HTTP server before it has any route: identity of requests, bodies, validation, errors and a clean close.
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
+import Fastify, {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyServerOptions,
+  LogController,
+  type RawReplyDefaultExpression,
+  type RawRequestDefaultExpression,
+  type RawServerDefault,
+} from 'fastify';
+import { ShuttingDown, ValidationFailed } from '../errors.js';
+import type { Logger } from '../observability/logger.js';
+import { answerProblems, problemDocument, sendProblem, toPublicError } from './problem.js';
+import { PROBLEM_TYPE } from './problem-schema.js';
+import { checkCompiler, type Schemas, validatorCompiler } from './validation.js';
+
+export type Server = FastifyInstance<
+  RawServerDefault,
+  RawRequestDefaultExpression<RawServerDefault>,
+  RawReplyDefaultExpression<RawServerDefault>,
+  FastifyBaseLogger,
+  TypeBoxTypeProvider
+>;
+
+export interface ServerOptions {
+  readonly jsonBodyBytes: number;
+  readonly log: Logger;
+  /** Every JSON reply is checked against its schema and a wrong one becomes a 500: for tests. */
+  readonly checkReplies?: boolean;
+}
+
+/** Paths whose requests are too frequent and too dull for the log at `info`. */
+const QUIET_PATHS = new Set(['/healthz', '/readyz', '/metrics']);
+
+/** A second one of these is an attack on whoever reads the other one. */
+const SINGLE_HEADERS = new Set(['host', 'authorization', 'origin', 'content-type', 'idempotency-key']);
+
+export function buildServer({ jsonBodyBytes, log, checkReplies = false }: ServerOptions): Server {
+  const options: FastifyServerOptions<RawServerDefault, FastifyBaseLogger> = {
+    loggerInstance: log,
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
+    bodyLimit: jsonBodyBytes,
+    routerOptions: { maxParamLength: 256 },
+    genReqId: requestId,
+    // A request must have arrived whole in this time; one that is being answered may take as long as it wants.
+    requestTimeout: 300_000,
+    return503OnClosing: false,
+    clientErrorHandler: answerBrokenHttp,
+    frameworkErrors: (error, request, reply) => {
+      sendProblem(reply as never, toPublicError(error, request as never));
+    },
+    schemaController: {
+      compilersFactory: {
+        buildValidator: (schemas: Schemas) => validatorCompiler(schemas) as never,
+        // Plain JSON: a serializer that drops what the schema does not name would hide our mistakes, not mend them.
+        buildSerializer: (schemas?: unknown) =>
+          checkReplies ? checkedSerializer(schemas as Schemas) : plainSerializer,
+      },
+    },
+  };
+  const app = Fastify(options).withTypeProvider<TypeBoxTypeProvider>();
+  answerProblems(app);
+  identifyRequests(app);
+  acceptJson(app);
+  closeConnectionsWhenClosing(app);
+  logRequests(app);
+  return app;
+}
+
+/** The caller's X-Request-Id when it is a harmless one, else a new one. */
+function requestId(request: IncomingMessage): string {
+  const given = request.headers['x-request-id'];
+  return typeof given === 'string' && /^[A-Za-z0-9._-]{1,128}$/.test(given) ? given : randomUUID();
+}
+
+function identifyRequests(app: Server): void {
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id);
+    reply.header('x-content-type-options', 'nosniff');
+    const seen = new Set<string>();
+    for (let i = 0; i < request.raw.rawHeaders.length; i += 2) {
+      const name = request.raw.rawHeaders[i]!.toLowerCase();
+      if (!SINGLE_HEADERS.has(name)) continue;
+      if (seen.has(name))
+        throw new ValidationFailed([{ where: `/headers/${name}`, rule: 'must be sent once' }]);
+      seen.add(name);
+    }
+  });
+}
+
+/** JSON with `__proto__` members is refused. No body at all counts as `{}`, so that what is missing has a name. */
+function acceptJson(app: Server): void {
+  const parse = app.getDefaultJsonParser('error', 'error');
+  app.removeContentTypeParser('application/json');
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    if (body.length === 0) done(null, undefined);
+    else parse(request, body as string, done);
+  });
+  app.addHook('preValidation', async (request) => {
+    if (request.body === undefined && request.routeOptions.schema?.body) request.body = {};
+  });
+}
+
+/** A keep-alive connection that has just been used would hold up `close()` for its idle time. */
+function closeConnectionsWhenClosing(app: Server): void {
+  let closing = false;
+  app.addHook('preClose', async () => {
+    closing = true;
+  });
+  app.addHook('onRequest', async () => {
+    if (closing) throw new ShuttingDown();
+  });
+  app.addHook('onSend', async (_request, reply) => {
+    if (closing) reply.header('connection', 'close');
+  });
+}
+
+function logRequests(app: Server): void {
+  app.addHook('onResponse', async (request, reply) => {
+    const route = request.routeOptions.url;
+    const level = route !== undefined && QUIET_PATHS.has(route) ? 'debug' : 'info';
+    request.log[level](
+      {
+        method: request.method,
+        route: route ?? 'none',
+        status: reply.statusCode,
+        durationMs: Math.round(reply.elapsedTime * 10) / 10,
+      },
+      'request finished',
+    );
+  });
+}
+
+/** Takes any bytes as the body of the routes of this scope, whatever their Content-Type: `request.body` is a Buffer. */
+export function acceptBytes(scope: FastifyInstance): void {
+  scope.removeAllContentTypeParsers();
+  scope.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+}
+
+const plainSerializer = () => (data: unknown) => JSON.stringify(data);
+
+interface ReplyRoute {
+  readonly schema: unknown;
+  readonly method?: string;
+  readonly url?: string;
+  readonly httpStatus?: string;
+}
+
+function checkedSerializer(schemas: Schemas) {
+  const compile = checkCompiler(schemas, 'json');
+  return ({ schema, method, url, httpStatus }: ReplyRoute) => {
+    const check = compile(schema, '');
+    return (data: unknown) => {
+      const text = JSON.stringify(data);
+      const violations = text === undefined ? [] : check(JSON.parse(text));
+      if (violations.length > 0) {
+        throw new Error(
+          `the reply ${httpStatus} to ${method} ${url} breaks its schema: ${JSON.stringify(violations)}`,
+        );
+      }
+      return text;
+    };
+  };
+}
+
+/** Bytes that are no HTTP get a problem document as well, when the socket still takes one. */
+function answerBrokenHttp(error: Error & { code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const shown = new ValidationFailed([
+    { where: '/', rule: `must be valid HTTP (${error.code ?? error.message})` },
+  ]);
+  const body = JSON.stringify(problemDocument(shown, randomUUID()));
+  socket.end(
+    `HTTP/1.1 400 Bad Request\r\nContent-Type: ${PROBLEM_TYPE}\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
+}

@@ -1,0 +1,84 @@
+// How requests are checked: JSON bodies as they are, text (query, path, headers) after conversion to the wanted type.
+// Nothing is dropped or converted silently: an unknown member, or "5" for 5 in a body, is an error.
+import { AjvCompiler } from '@fastify/ajv-compiler';
+import { ValidationFailed, type Violation } from '../errors.js';
+import { type SchemaError, toViolations } from './violations.js';
+
+/** The rules that `data` breaks; none when it is valid. Fills in defaults. */
+export type Check = (data: unknown) => readonly Violation[];
+
+/** The named schemas of a server, as `app.getSchemas()` gives them. */
+export type Schemas = Parameters<ReturnType<typeof AjvCompiler>>[0];
+type Part = 'body' | 'querystring' | 'params' | 'headers';
+
+const COMMON_OPTIONS = {
+  strict: true,
+  strictTypes: false,
+  discriminator: true,
+  removeAdditional: false,
+  useDefaults: true,
+  /** Errors carry the value and the schema they are about. */
+  verbose: true,
+} as const;
+
+const WHERE: Record<Part, string> = {
+  body: '/body',
+  querystring: '/query',
+  params: '/params',
+  headers: '/headers',
+};
+
+/** Listing every error of a value larger than this could cost more than the request itself; then the first is told. */
+const MAX_VALUES_FOR_ALL_ERRORS = 2000;
+
+/** Compiles checks against the named schemas of a server. `where` begins the pointers in errors. */
+export function checkCompiler(schemas: Schemas, kind: 'json' | 'text') {
+  const buildAjv = AjvCompiler();
+  const coerceTypes = kind === 'text';
+  const first = buildAjv(schemas, { customOptions: { ...COMMON_OPTIONS, coerceTypes, allErrors: false } });
+  const all = buildAjv(schemas, { customOptions: { ...COMMON_OPTIONS, coerceTypes, allErrors: true } });
+  return (schema: unknown, where: string): Check => {
+    const isValid = first({ schema } as never) as unknown as Validator;
+    let listErrors: Validator | undefined;
+    return (data) => {
+      if (isValid(data)) return [];
+      if (!hasFewValues(data)) return toViolations(isValid.errors!, where);
+      listErrors ??= all({ schema } as never) as unknown as Validator;
+      return toViolations(listErrors(data) ? isValid.errors! : listErrors.errors!, where);
+    };
+  };
+}
+
+interface Validator {
+  (data: unknown): boolean;
+  errors?: SchemaError[];
+}
+
+/** Fastify's validator compiler; a route that checks its body in its own way uses it for the other parts. */
+export function validatorCompiler(schemas: Schemas) {
+  const json = checkCompiler(schemas, 'json');
+  const text = checkCompiler(schemas, 'text');
+  return ({ schema, httpPart }: { schema: unknown; httpPart?: string }) => {
+    const part = (httpPart ?? 'body') as Part;
+    const check = (part === 'body' ? json : text)(schema, WHERE[part]);
+    return (data: unknown): true | { error: Error } => {
+      const violations = check(data);
+      return violations.length === 0 ? true : { error: new ValidationFailed(violations) };
+    };
+  };
+}
+
+function hasFewValues(data: unknown): boolean {
+  const waiting = [data];
+  for (let seen = 0; waiting.length > 0; seen++) {
+    if (seen + waiting.length > MAX_VALUES_FOR_ALL_ERRORS) return false;
+    const value = waiting.pop();
+    if (typeof value === 'object' && value !== null) {
+      for (const key in value) {
+        waiting.push((value as Record<string, unknown>)[key]);
+        if (waiting.length > MAX_VALUES_FOR_ALL_ERRORS) return false;
+      }
+    }
+  }
+  return true;
+}
