@@ -1,0 +1,52 @@
+// The worker thread that owns the writing connection: what has arrived meanwhile is committed together.
+import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { type Database, openDatabase } from './database.js';
+import { commitGroup, type Unit, type UnitResults } from './group-commit.js';
+import { lockStore } from './lock.js';
+import { migrate } from './migrations/migrate.js';
+import { Statements } from './statements.js';
+import type { FromWorker } from './worker-client.js';
+
+/** Kept small after a burst; it is made again when it is needed. */
+const WAL_SIZE_LIMIT = 64 * 1024 * 1024;
+
+const port = parentPort as MessagePort;
+const { path, lockPath } = workerData as { path: string; lockPath: string };
+const send = (message: FromWorker<UnitResults>) => port.postMessage(message);
+
+const opened: Database[] = [];
+const close = () => {
+  for (const db of opened.toReversed()) db.close();
+  port.close();
+};
+
+try {
+  opened.push(lockStore(lockPath));
+  const db = openDatabase(path);
+  opened.push(db);
+  db.exec('pragma journal_mode = wal');
+  db.exec('pragma synchronous = full');
+  db.exec(`pragma journal_size_limit = ${WAL_SIZE_LIMIT}`);
+  migrate(db);
+  serve(db);
+  send({ ready: true });
+} catch (error) {
+  send({ ready: false, message: (error as Error).message });
+  close();
+}
+
+function serve(db: Database): void {
+  const statements = new Statements(db);
+  let closing = false;
+  const next = (): Unit | undefined => {
+    const waiting = receiveMessageOnPort(port)?.message as Unit | 'close' | undefined;
+    if (waiting !== 'close') return waiting;
+    closing = true;
+    return undefined;
+  };
+  port.on('message', (first: Unit | 'close') => {
+    if (first === 'close') return close();
+    send({ answers: commitGroup(db, statements, first, next) });
+    if (closing) close();
+  });
+}

@@ -1,0 +1,95 @@
+// The store of a single service: one SQLite file in WAL mode, every commit on disk before it is acknowledged. SQLite
+// is synchronous, so it lives in two worker threads, one that writes and one that reads; a commit made by the first
+// is seen by the next query of the second.
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Transferable } from 'node:worker_threads';
+import { type CompiledQuery, Kysely } from 'kysely';
+import { StoreUnavailable } from '../errors.js';
+import { type Rows, readingDialect } from './dialect.js';
+import type { UnitResults } from './group-commit.js';
+import type { Tables } from './schema.js';
+import type { Statement, StatementResult, Store } from './store.js';
+import { WorkerClient } from './worker-client.js';
+
+type Writer = WorkerClient<{ readonly statements: readonly Statement[] }, UnitResults>;
+type Reader = WorkerClient<{ readonly sql: string; readonly parameters: readonly unknown[] }, Rows>;
+
+export class SqliteStore implements Store {
+  readonly query: Kysely<Tables>;
+  readonly #directory: string;
+  #writer: Writer | undefined;
+  #reader: Reader | undefined;
+  #started: Promise<void> | undefined;
+  #closed: Promise<void> | undefined;
+
+  /** Keeps `store.db` and its lock in this directory. */
+  constructor({ directory }: { directory: string }) {
+    this.#directory = directory;
+    this.query = new Kysely({ dialect: readingDialect((query) => this.#read(query)) });
+  }
+
+  start(): Promise<void> {
+    this.#started ??= this.#open();
+    return this.#started;
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#shut();
+    return this.#closed;
+  }
+
+  async write(unit: readonly Statement[]): Promise<readonly StatementResult[]> {
+    if (!this.#writer) throw notOpen();
+    const blobs: Transferable[] = [];
+    const statements = unit.map((statement) => withOwnBlobs(statement, blobs));
+    return (await this.#writer.ask({ statements }, blobs)).results;
+  }
+
+  async #read({ sql, parameters }: CompiledQuery): Promise<Rows> {
+    if (!this.#reader) throw notOpen();
+    return this.#reader.ask({ sql, parameters });
+  }
+
+  async #open(): Promise<void> {
+    await mkdir(this.#directory, { recursive: true, mode: 0o700 });
+    const path = join(this.#directory, 'store.db');
+    const lockPath = join(this.#directory, 'store.lock');
+    this.#writer = new WorkerClient(new URL('./sqlite-writer.js', import.meta.url), { path, lockPath });
+    try {
+      await this.#writer.ready;
+      this.#reader = new WorkerClient(new URL('./sqlite-reader.js', import.meta.url), { path });
+      await this.#reader.ready;
+    } catch (error) {
+      await this.#closeWorkers();
+      throw error;
+    }
+  }
+
+  async #shut(): Promise<void> {
+    await this.#started?.catch(() => {});
+    await this.#closeWorkers();
+  }
+
+  async #closeWorkers(): Promise<void> {
+    await this.#reader?.close();
+    await this.#writer?.close();
+  }
+}
+
+function notOpen(): StoreUnavailable {
+  return new StoreUnavailable(new Error('the store is not open'));
+}
+
+/** Bytes are copied once and the copy is given away: the caller keeps its own, and a view never drags along the
+ *  larger buffer it was cut from. */
+function withOwnBlobs(statement: Statement, blobs: Transferable[]): Statement {
+  if (!statement.parameters.some((parameter) => parameter instanceof Uint8Array)) return statement;
+  const parameters = statement.parameters.map((parameter) => {
+    if (!(parameter instanceof Uint8Array)) return parameter;
+    const copy = new Uint8Array(parameter);
+    blobs.push(copy.buffer);
+    return copy;
+  });
+  return { ...statement, parameters };
+}
