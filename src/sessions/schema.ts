@@ -62,11 +62,14 @@ export const LimitsInput = closed(
     timeoutSeconds: Type.Optional(
       Type.Integer({
         minimum: 1,
-        description: 'Wall clock of a task, unless the task says less. Default 60.',
+        description: 'Wall clock of a task that asks for nothing else. Default 60.',
       }),
     ),
     maxOutputBytes: Type.Optional(
-      Type.Integer({ minimum: 1, description: 'Output stored of one task, in bytes. Default 64 MiB.' }),
+      Type.Integer({
+        minimum: 1,
+        description: 'Output stored of a task that asks for nothing else, in bytes. Default 64 MiB.',
+      }),
     ),
   },
   {

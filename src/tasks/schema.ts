@@ -109,12 +109,18 @@ export const Constraints = closed(
     timeoutSeconds: Type.Optional(
       Type.Number({
         exclusiveMinimum: 0,
-        description: 'Wall clock from task.started. Default: the session’s.',
+        description: 'Wall clock from task.started. Default: the session’s; at most the operator’s maximum.',
       }),
     ),
-    maxMemoryMb: Type.Optional(Type.Integer({ minimum: 16, description: 'At most the session’s memoryMb.' })),
+    maxMemoryMb: Type.Optional(
+      Type.Integer({ minimum: 16, description: 'Default, and at most: the session’s memoryMb.' }),
+    ),
     maxOutputBytes: Type.Optional(
-      Type.Integer({ minimum: 1, description: 'At most the session’s maxOutputBytes.' }),
+      Type.Integer({
+        minimum: 1,
+        description:
+          'Output that is stored, in bytes. Default: the session’s; at most the operator’s maximum.',
+      }),
     ),
     killGraceMs: Type.Optional(
       Type.Integer({

@@ -1,0 +1,106 @@
+// A session that holds a slot on this node: its sandbox, its lane, and the facts its state is derived from.
+import type { NewEvent } from '../events/schema.js';
+import type { Sandbox } from '../sandbox/sandbox.js';
+import type { SessionRow } from '../store/schema.js';
+import type { Statement } from '../store/store.js';
+import type { Lane } from '../tasks/lane.js';
+import { type Expiry, expiryOf } from './expiry.js';
+import type { Limits, SessionState } from './schema.js';
+import { type SessionFacts, stateOf } from './states.js';
+
+/** What has to be stored for a change of state, in one unit with whatever caused it; empty when the state stays. */
+export interface StateChange {
+  readonly events: readonly NewEvent[];
+  readonly statements: readonly Statement[];
+}
+
+export class LiveSession {
+  readonly limits: Limits;
+  lastActiveAt: number;
+  /** Warnings already sent for the end that is near. */
+  readonly warned = new Set<number>();
+  #state: SessionState;
+  #facts: SessionFacts = { terminating: false, checkpointing: false, runningTasks: 0 };
+  #exclusive: Promise<unknown> = Promise.resolve();
+  #ending: Promise<void> | undefined;
+
+  constructor(
+    readonly row: SessionRow,
+    readonly sandbox: Sandbox,
+    readonly lane: Lane,
+  ) {
+    this.limits = JSON.parse(row.limits) as Limits;
+    this.lastActiveAt = row.last_active_at;
+    this.#state = row.state as SessionState;
+  }
+
+  get state(): SessionState {
+    return this.#state;
+  }
+
+  get isEnding(): boolean {
+    return this.#facts.terminating;
+  }
+
+  get isBusy(): boolean {
+    return this.lane.waiting > 0 || this.lane.running > 0;
+  }
+
+  get expiry(): Expiry | null {
+    return expiryOf({ ...this.row, last_active_at: this.lastActiveAt }, this.isBusy);
+  }
+
+  taskStarted(now: number): StateChange {
+    return this.#change({ runningTasks: this.#facts.runningTasks + 1 }, 'taskStarted', now);
+  }
+
+  taskEnded(now: number): StateChange {
+    return this.#change({ runningTasks: this.#facts.runningTasks - 1 }, 'tasksEnded', now);
+  }
+
+  checkpointing(is: boolean, now: number): StateChange {
+    return this.#change({ checkpointing: is }, is ? 'checkpoint' : 'checkpointEnded', now);
+  }
+
+  terminating(reason: string, now: number): StateChange {
+    return this.#change({ terminating: true }, reason, now);
+  }
+
+  /** Brings a state that an earlier run of the service left behind back to the truth. */
+  settle(reason: string, now: number): StateChange {
+    return this.#change({}, reason, now);
+  }
+
+  /** Work that needs the session for itself (a checkpoint, an end) comes one after the other. */
+  exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#exclusive.then(work, work);
+    this.#exclusive = result.catch(() => undefined);
+    return result;
+  }
+
+  /** Runs the end once; who asks again waits for the same end. One that failed may be tried again. */
+  endOnce(end: () => Promise<void>): Promise<void> {
+    this.#ending ??= end().catch((error: unknown) => {
+      this.#ending = undefined;
+      throw error;
+    });
+    return this.#ending;
+  }
+
+  #change(facts: Partial<SessionFacts>, reason: string, now: number): StateChange {
+    this.#facts = { ...this.#facts, ...facts };
+    this.lastActiveAt = Math.max(this.lastActiveAt, now);
+    this.warned.clear();
+    const from = this.#state;
+    const to = stateOf(this.#facts);
+    const statements = [
+      {
+        sql: 'update sessions set state = ?, state_reason = ?, last_active_at = ? where id = ?',
+        parameters: [to, reason, this.lastActiveAt, this.row.id],
+      },
+    ];
+    if (from === to) return { events: [], statements };
+    this.#state = to;
+    return { events: [{ type: 'session.state', data: { from, to, reason } }], statements };
+  }
+}

@@ -1,0 +1,356 @@
+// Sessions: made, found, changed, held still for a checkpoint, and ended. What a session runs is the tasks' business;
+// what it runs in is the sandbox's.
+import type { Config } from '../config.js';
+import {
+  CapacityExceeded,
+  SessionBusy,
+  SessionEnded,
+  SessionIdConflict,
+  SessionNotFound,
+  ShuttingDown,
+} from '../errors.js';
+import type { Journal } from '../events/journal.js';
+import { newId } from '../lib/ids.js';
+import type { Principal } from '../lib/principal.js';
+import { Undo } from '../lib/undo.js';
+import type { Logger } from '../observability/logger.js';
+import type { Sandbox, SandboxDriver } from '../sandbox/sandbox.js';
+import type { SessionRow } from '../store/schema.js';
+import { DuplicateKey } from '../store/store.js';
+import { Lane } from '../tasks/lane.js';
+import { egressOf, resolveLimits, resolveNetwork, resolveSeconds, sandboxSpec } from './defaults.js';
+import { LiveSession, type StateChange } from './live-session.js';
+import { sessionRecord } from './record.js';
+import type { SessionFilter, SessionRepository } from './repository.js';
+import type { Capacity, CreateSession, Limits, Metadata, Network, PatchSession, Session } from './schema.js';
+
+export interface SessionsOptions {
+  readonly repository: SessionRepository;
+  readonly journal: Journal;
+  readonly driver: SandboxDriver;
+  readonly config: Config;
+  readonly log: Logger;
+  /** Ends all tasks of a session as `sessionEnded`; resolves when they are gone. */
+  readonly endTasks: (live: LiveSession) => Promise<void>;
+  /** Takes a checkpoint of a session whose tasks are over. */
+  readonly takeCheckpoint: (live: LiveSession, name: string | null) => Promise<{ checkpointId: string }>;
+  /** Fills a fresh workspace; the checkpoint must be the principal's. */
+  readonly fillWorkspace: (principal: Principal, checkpointId: string, sandbox: Sandbox) => Promise<void>;
+  readonly now?: () => number;
+}
+
+export interface EndOptions {
+  /** Why, as it stands in the record: `deleted`, `idle`, `lifetime`. */
+  readonly reason: string;
+  readonly checkpointName?: string;
+}
+
+export class Sessions {
+  readonly #options: SessionsOptions;
+  readonly #now: () => number;
+  readonly #live = new Map<string, LiveSession>();
+  /** Slots taken by creates that are under way. */
+  #creating = 0;
+  #closed = false;
+
+  constructor(options: SessionsOptions) {
+    this.#options = options;
+    this.#now = options.now ?? Date.now;
+  }
+
+  async create(principal: Principal, body: CreateSession): Promise<Session> {
+    if (this.#closed) throw new ShuttingDown();
+    const { config, repository } = this.#options;
+    const row = this.#newRow(principal, body);
+    if (body.sessionId && (await repository.find(principal.tenant, body.sessionId))) {
+      throw new SessionIdConflict(body.sessionId);
+    }
+    if (this.#live.size + this.#creating >= config.MAX_SESSIONS)
+      throw new CapacityExceeded(config.MAX_SESSIONS);
+    this.#creating += 1;
+    try {
+      return await this.#make(principal, row, body);
+    } finally {
+      this.#creating -= 1;
+    }
+  }
+
+  async #make(principal: Principal, row: SessionRow, body: CreateSession): Promise<Session> {
+    const { driver, journal, repository, config, fillWorkspace } = this.#options;
+    const undo = new Undo();
+    try {
+      const sandbox = await driver.create(sandboxSpec(this.#specOf(row), config));
+      undo.push('sandbox', () => sandbox.remove());
+      if (body.checkpointId) await fillWorkspace(principal, body.checkpointId, sandbox);
+      row.sandbox_uid = sandbox.uid;
+      const reason = body.checkpointId ? 'restored' : 'created';
+      await journal.append(
+        { id: row.id, sessionId: row.session_id },
+        [
+          { type: 'session.state', data: { from: null, to: 'creating', reason } },
+          { type: 'session.state', data: { from: 'creating', to: 'ready', reason } },
+        ],
+        { before: [repository.insert(row)] },
+      );
+      return this.#record((await repository.find(row.tenant, row.session_id))!, this.#enliven(row, sandbox));
+    } catch (error) {
+      await undo.run();
+      if (error instanceof DuplicateKey) throw new SessionIdConflict(row.session_id);
+      throw error;
+    }
+  }
+
+  #newRow(principal: Principal, body: CreateSession): SessionRow {
+    const { config, driver } = this.#options;
+    const id = newId('ses');
+    const now = this.#now();
+    return {
+      id,
+      tenant: principal.tenant,
+      session_id: body.sessionId ?? id,
+      workspace_id: body.workspaceId ?? null,
+      user_id: body.userId ?? null,
+      language: body.language ?? 'python',
+      state: 'ready',
+      state_reason: body.checkpointId ? 'restored' : 'created',
+      env: JSON.stringify(body.env ?? {}),
+      metadata: JSON.stringify(body.metadata ?? {}),
+      limits: JSON.stringify(resolveLimits(body.limits ?? {}, config)),
+      concurrency: body.concurrency ?? 1,
+      network: JSON.stringify(resolveNetwork(body.network)),
+      isolation: driver.isolation.level,
+      sandbox_uid: null,
+      created_at: now,
+      last_active_at: now,
+      ended_at: null,
+      idle_timeout_seconds: resolveSeconds(body.idleTimeoutSeconds, config.DEFAULT_IDLE_TIMEOUT_SECONDS),
+      max_lifetime_seconds: resolveSeconds(body.maxLifetimeSeconds, config.DEFAULT_MAX_LIFETIME_SECONDS),
+      checkpoint_on_expiry: body.checkpointOnExpiry === false ? 0 : 1,
+      last_seq: 0,
+      trimmed_seq: 0,
+      last_checkpoint_id: null,
+      restored_from: body.checkpointId ?? null,
+    };
+  }
+
+  async get(principal: Principal, sessionId: string): Promise<Session> {
+    const row = await this.find(principal, sessionId);
+    return this.#record(row, this.#live.get(row.id));
+  }
+
+  /** The stored row. Throws SessionNotFound, also for a session of another tenant. */
+  async find(principal: Principal, sessionId: string): Promise<SessionRow> {
+    const row = await this.#options.repository.find(principal.tenant, sessionId);
+    if (!row) throw new SessionNotFound(sessionId);
+    return row;
+  }
+
+  /** The row by its internal id; from memory while the session lives here, so not for `last_seq`. */
+  async byId(id: string): Promise<SessionRow | undefined> {
+    return this.#live.get(id)?.row ?? this.#options.repository.byId(id);
+  }
+
+  /** The session as it lives here. Throws SessionNotFound, or SessionEnded when it takes no more work. */
+  async findLive(principal: Principal, sessionId: string): Promise<LiveSession> {
+    const row = await this.find(principal, sessionId);
+    const live = this.#live.get(row.id);
+    if (!live || live.isEnding) throw new SessionEnded(sessionId, live ? live.state : row.state);
+    return live;
+  }
+
+  live(id: string): LiveSession | undefined {
+    return this.#live.get(id);
+  }
+
+  get allLive(): readonly LiveSession[] {
+    return [...this.#live.values()];
+  }
+
+  async list(filter: SessionFilter): Promise<{ items: Session[]; last: SessionRow | undefined }> {
+    const rows = await this.#options.repository.list(filter);
+    return { items: rows.map((row) => this.#record(row, this.#live.get(row.id))), last: rows.at(-1) };
+  }
+
+  async patch(principal: Principal, sessionId: string, patch: PatchSession): Promise<Session> {
+    const live = await this.findLive(principal, sessionId);
+    const { row } = live;
+    const changes: Partial<SessionRow> = {};
+    if (patch.metadata) {
+      const merged = { ...(JSON.parse(row.metadata) as Metadata), ...patch.metadata };
+      changes.metadata = JSON.stringify(
+        Object.fromEntries(Object.entries(merged).filter(([, value]) => value !== null)),
+      );
+    }
+    if (patch.idleTimeoutSeconds !== undefined) changes.idle_timeout_seconds = patch.idleTimeoutSeconds;
+    if (patch.maxLifetimeSeconds !== undefined) changes.max_lifetime_seconds = patch.maxLifetimeSeconds;
+    const network = patch.network && resolveNetwork(patch.network);
+    if (network) changes.network = JSON.stringify(network);
+    await this.#options.repository.write([this.#options.repository.update(row.id, changes)]);
+    Object.assign(row, changes);
+    live.warned.clear();
+    if (network) live.sandbox.setEgress(egressOf(network));
+    return this.get(principal, sessionId);
+  }
+
+  /** Ends the session and gives its final record; ending one that is over answers the same record again. */
+  async delete(
+    principal: Principal,
+    sessionId: string,
+    { force, checkpoint }: { force: boolean; checkpoint: boolean },
+  ): Promise<Session> {
+    const row = await this.find(principal, sessionId);
+    const live = this.#live.get(row.id);
+    if (live && !live.isEnding && !force && live.isBusy) {
+      throw new SessionBusy(sessionId, live.lane.waiting + live.lane.running);
+    }
+    if (live)
+      await this.end(live, { reason: 'deleted', ...(checkpoint ? { checkpointName: 'deleted' } : {}) });
+    const ended = await this.find(principal, sessionId);
+    const record = this.#record(ended);
+    return checkpoint && ended.last_checkpoint_id
+      ? { ...record, checkpointId: ended.last_checkpoint_id }
+      : record;
+  }
+
+  /** Cancels its tasks, takes a checkpoint if wanted, kills what runs, removes the workspace. */
+  end(live: LiveSession, options: EndOptions): Promise<void> {
+    return live.endOnce(async () => {
+      const { endTasks, takeCheckpoint, journal, log } = this.#options;
+      await this.#store(live, live.terminating(options.reason, this.#now()));
+      await live.exclusively(async () => {
+        await endTasks(live);
+        if (options.checkpointName) {
+          await takeCheckpoint(live, options.checkpointName).catch((error: unknown) => {
+            log.error({ err: error, sessionId: live.row.session_id }, 'checkpoint before the end failed');
+          });
+        }
+        await live.sandbox.remove();
+      });
+      const { row } = live;
+      await journal.append(
+        { id: row.id, sessionId: row.session_id },
+        [{ type: 'session.state', data: { from: 'terminating', to: 'terminated', reason: options.reason } }],
+        {
+          after: [
+            this.#options.repository.update(row.id, {
+              state: 'terminated',
+              state_reason: options.reason,
+              ended_at: this.#now(),
+            }),
+          ],
+        },
+      );
+      this.#live.delete(row.id);
+      log.info({ sessionId: row.session_id, reason: options.reason }, 'session ended');
+    });
+  }
+
+  /** Keeps the session still while `work` looks at its tree: nothing starts, what runs is frozen. */
+  async hold<T>(
+    live: LiveSession,
+    work: (consistency: 'frozen' | 'stopped' | 'idle') => Promise<T>,
+  ): Promise<T> {
+    return live.exclusively(async () => {
+      if (live.isEnding) throw new SessionEnded(live.row.session_id, live.state);
+      const letGo = live.lane.hold();
+      try {
+        await this.#store(live, live.checkpointing(true, this.#now()));
+        try {
+          return await work(await live.sandbox.freeze());
+        } finally {
+          await live.sandbox.thaw();
+          await this.#store(live, live.checkpointing(false, this.#now()));
+        }
+      } finally {
+        letGo();
+      }
+    });
+  }
+
+  capacity(): Capacity {
+    const lives = this.allLive;
+    const active = this.#live.size + this.#creating;
+    const total = this.#options.config.MAX_SESSIONS;
+    return {
+      total,
+      active,
+      paused: 0,
+      available: Math.max(0, total - active),
+      queuedTasks: lives.reduce((sum, live) => sum + live.lane.waiting, 0),
+      runningTasks: lives.reduce((sum, live) => sum + live.lane.running, 0),
+    };
+  }
+
+  /** Brings the sessions of the last run back, and finishes ends that it had begun. Before any request. */
+  async recover(): Promise<void> {
+    const { repository, driver, config, log } = this.#options;
+    const rows = await repository.unfinished();
+    await driver.sweep(new Set(rows.map((row) => row.id)));
+    for (const row of rows) {
+      try {
+        const sandbox = await driver.attach(sandboxSpec(this.#specOf(row), config), row.sandbox_uid);
+        const live = this.#enliven(row, sandbox);
+        if (row.state !== 'terminating')
+          await this.#store(live, live.settle('serviceRestarted', this.#now()));
+      } catch (error) {
+        log.error({ err: error, sessionId: row.session_id }, 'session could not be brought back');
+        await this.#fail(row);
+      }
+    }
+  }
+
+  /** Ends the sessions whose end the last run had begun; after their tasks were brought back. */
+  async finishEnds(): Promise<void> {
+    const begun = this.allLive.filter((live) => live.row.state === 'terminating');
+    await Promise.all(begun.map((live) => this.end(live, { reason: live.row.state_reason ?? 'deleted' })));
+  }
+
+  /** Takes no new sessions; those there stay for the next run. */
+  stopIntake(): void {
+    this.#closed = true;
+  }
+
+  async #fail(row: SessionRow): Promise<void> {
+    const { journal, repository } = this.#options;
+    const from = row.state as Session['state'];
+    await journal.append(
+      { id: row.id, sessionId: row.session_id },
+      [{ type: 'session.state', data: { from, to: 'failed', reason: 'workspaceLost' } }],
+      {
+        after: [
+          repository.update(row.id, {
+            state: 'failed',
+            state_reason: 'workspaceLost',
+            ended_at: this.#now(),
+          }),
+        ],
+      },
+    );
+  }
+
+  #enliven(row: SessionRow, sandbox: Sandbox): LiveSession {
+    const live = new LiveSession(row, sandbox, new Lane(row.concurrency));
+    this.#live.set(row.id, live);
+    return live;
+  }
+
+  async #store(live: LiveSession, change: StateChange): Promise<void> {
+    const { row } = live;
+    await this.#options.journal.append({ id: row.id, sessionId: row.session_id }, change.events, {
+      after: change.statements,
+    });
+  }
+
+  #record(row: SessionRow, live?: LiveSession): Session {
+    return sessionRecord(row, live);
+  }
+
+  #specOf(row: SessionRow) {
+    return {
+      id: row.id,
+      limits: JSON.parse(row.limits) as Limits,
+      env: JSON.parse(row.env) as Record<string, string>,
+      network: JSON.parse(row.network) as Network,
+    };
+  }
+}

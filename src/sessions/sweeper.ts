@@ -1,0 +1,89 @@
+// Looks after sessions by the clock: warns before an end, ends what has expired, forgets what was kept long enough.
+import type { Journal } from '../events/journal.js';
+import type { Logger } from '../observability/logger.js';
+import { dueWarning } from './expiry.js';
+import type { LiveSession } from './live-session.js';
+import type { SessionRepository } from './repository.js';
+import type { Sessions } from './service.js';
+
+const SWEEP_EVERY_MS = 1000;
+const FORGET_AT_ONCE = 20;
+
+export interface SweeperOptions {
+  readonly sessions: Sessions;
+  readonly repository: SessionRepository;
+  readonly journal: Journal;
+  readonly log: Logger;
+  readonly retentionMs: number;
+  readonly now?: () => number;
+}
+
+export class Sweeper {
+  readonly #options: SweeperOptions;
+  readonly #now: () => number;
+  #timer: NodeJS.Timeout | undefined;
+  #sweeping: Promise<void> | undefined;
+
+  constructor(options: SweeperOptions) {
+    this.#options = options;
+    this.#now = options.now ?? Date.now;
+  }
+
+  start(): void {
+    this.#timer ??= setInterval(() => void this.sweep(), SWEEP_EVERY_MS).unref();
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#sweeping;
+  }
+
+  /** One round; rounds do not overlap. */
+  sweep(): Promise<void> {
+    this.#sweeping ??= this.#round()
+      .catch((error: unknown) => this.#options.log.error({ err: error }, 'sweep of sessions failed'))
+      .finally(() => {
+        this.#sweeping = undefined;
+      });
+    return this.#sweeping;
+  }
+
+  async #round(): Promise<void> {
+    for (const live of this.#options.sessions.allLive) {
+      const { expiry } = live;
+      if (!expiry || live.isEnding) continue;
+      if (expiry.at <= this.#now()) this.#expire(live, expiry.because);
+      else await this.#warn(live);
+    }
+    await this.#forgetOld();
+  }
+
+  /** Not waited for: one slow end must not keep the others from theirs. */
+  #expire(live: LiveSession, because: string): void {
+    const checkpoint = live.row.checkpoint_on_expiry === 1 ? { checkpointName: 'expired' } : {};
+    this.#options.sessions.end(live, { reason: because, ...checkpoint }).catch((error: unknown) => {
+      this.#options.log.error({ err: error, sessionId: live.row.session_id }, 'session could not be ended');
+    });
+  }
+
+  async #warn(live: LiveSession): Promise<void> {
+    const { expiry, row } = live;
+    if (!expiry) return;
+    const warning = dueWarning(expiry, this.#now(), live.warned);
+    if (warning === null) return;
+    for (const seconds of [60, 10]) if (seconds >= warning) live.warned.add(seconds);
+    await this.#options.journal.append({ id: row.id, sessionId: row.session_id }, [
+      {
+        type: 'session.expiring',
+        data: { expiresAt: new Date(expiry.at).toISOString(), because: expiry.because, inSeconds: warning },
+      },
+    ]);
+  }
+
+  async #forgetOld(): Promise<void> {
+    const { repository, retentionMs } = this.#options;
+    for (const { id } of await repository.endedBefore(this.#now() - retentionMs, FORGET_AT_ONCE)) {
+      await repository.write(repository.forget(id));
+    }
+  }
+}

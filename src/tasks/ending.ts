@@ -1,0 +1,76 @@
+// Several things can end a task at the same time; the first one recorded is its ending, the rest are ignored.
+import type { Ending } from './schema.js';
+
+/** An ending whose words are still to be found. */
+export type EndingFacts = Omit<Ending, 'message'> & { readonly message?: string };
+
+export class FirstEnding {
+  #first: EndingFacts | undefined;
+  #decidedAt = 0;
+  readonly #controller = new AbortController();
+
+  /** Aborts as soon as there is a cause: whatever the task still does has to stop. */
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  get first(): EndingFacts | undefined {
+    return this.#first;
+  }
+
+  /** Milliseconds since the first cause was recorded. */
+  get sinceDecidedMs(): number {
+    return performance.now() - this.#decidedAt;
+  }
+
+  /** True when this is the first cause. */
+  record(facts: EndingFacts): boolean {
+    if (this.#first) return false;
+    this.#first = facts;
+    this.#decidedAt = performance.now();
+    this.#controller.abort();
+    return true;
+  }
+}
+
+interface Limits {
+  readonly timeoutMs: number;
+  readonly memoryMb: number;
+  readonly diskMb: number;
+  readonly maxOutputBytes: number;
+}
+
+/** The facts and the next step, in words. */
+export function endingMessage(facts: EndingFacts, limits?: Limits): string {
+  if (facts.message) return facts.message;
+  switch (facts.cause) {
+    case 'exited':
+      return `The process exited with code ${facts.exitCode}.`;
+    case 'finished':
+      return 'The tool finished.';
+    case 'signaled':
+      return `The process was ended by ${facts.signal ?? 'a signal'}.`;
+    case 'outOfMemory':
+      return `The task needed more than its ${limits?.memoryMb} MiB of memory; raise memoryMb of the session or use less at once.`;
+    case 'outputLimit':
+      return `The task printed more than ${limits?.maxOutputBytes} bytes; what fits was kept. Raise maxOutputBytes or write to a file.`;
+    case 'diskLimit':
+      return `The workspace is over its ${limits?.diskMb} MiB; remove files or raise diskMb of the session.`;
+    case 'timedOut':
+      return `The task timed out after ${limits?.timeoutMs} ms; raise constraints.timeoutSeconds or split the work.`;
+    case 'cancelled':
+      return 'The task was cancelled.';
+    case 'sessionEnded':
+      return 'The session ended while the task was there.';
+    case 'interrupted':
+      return 'The service stopped while the task ran; what it printed until then was kept. Submit it again if it may run twice.';
+    case 'sandboxDied':
+      return 'The sandbox ended under the task; submit it again. The session’s workspace is kept.';
+    case 'spawnFailed':
+      return 'The program could not be started.';
+    case 'toolError':
+      return 'The tool failed.';
+    default:
+      return facts.cause satisfies never;
+  }
+}

@@ -1,0 +1,264 @@
+// Runs one task from its start to its one ending: a clock, an output writer, the tool, and the unit that ends it.
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Config } from '../config.js';
+import { PublicError } from '../errors.js';
+import type { Journal } from '../events/journal.js';
+import { OutputWriter } from '../events/output.js';
+import type { NewEvent } from '../events/schema.js';
+import type { Logger } from '../observability/logger.js';
+import type { Statement } from '../store/store.js';
+import { type Progress, type ToolContext, ToolError, type ToolResult } from '../tools/tool.js';
+import { endingMessage } from './ending.js';
+import type { LiveTask } from './live-task.js';
+import { endedOutputs } from './outputs.js';
+import type { TaskRepository } from './repository.js';
+import { type Ending, statusOf, type TaskStatus, type Usage } from './schema.js';
+
+/** Progress of one stage is told at most this often. */
+const PROGRESS_EVERY_MS = 100;
+/** While the store takes no writes an ending is tried again this often. */
+const STORE_RETRY_MS = 500;
+
+export interface EndedTask {
+  readonly tool: string;
+  readonly status: TaskStatus;
+  readonly cause: Ending['cause'];
+  readonly durationMs: number;
+}
+
+export interface ExecutorOptions {
+  readonly journal: Journal;
+  readonly repository: TaskRepository;
+  readonly config: Config;
+  readonly log: Logger;
+  readonly onEnded: (task: EndedTask) => void;
+  readonly now?: () => number;
+}
+
+type Result = ToolResult<Record<string, unknown>>;
+
+/** What is known when a task is over; a task that never started has a result and nothing else. */
+interface Ended {
+  readonly result: Result;
+  readonly output?: OutputWriter;
+  /** From the decision to end it until the tool had let go; absent when it ended by itself. */
+  readonly killMs?: number | undefined;
+  readonly durationMs?: number;
+}
+
+export class Executor {
+  readonly #options: ExecutorOptions;
+  readonly #now: () => number;
+
+  constructor(options: ExecutorOptions) {
+    this.#options = options;
+    this.#now = options.now ?? Date.now;
+  }
+
+  /** Resolves when the task's ending is stored; never rejects. */
+  async execute(task: LiveTask): Promise<void> {
+    const { ending } = task;
+    const { limits } = task.facts;
+    const startedAt = performance.now();
+    task.status = 'running';
+    // Not waited for: the program starts meanwhile, and the store keeps the order of what follows.
+    const started = this.#storeStart(task, startedAt).catch((error: unknown) => {
+      this.#options.log.error({ err: error, taskId: task.facts.taskId }, 'task start could not be stored');
+      ending.record({
+        cause: 'interrupted',
+        message: 'The store could not take the start of the task; submit it again.',
+      });
+    });
+    const output = this.#outputOf(task);
+    const clock = setTimeout(() => ending.record({ cause: 'timedOut' }), limits.timeoutMs);
+    const result = await this.#runTool(task, output);
+    clearTimeout(clock);
+    task.exec = undefined;
+    const killMs = ending.first && ending.sinceDecidedMs;
+    ending.record(result.ending ?? { cause: 'finished' });
+    await started;
+    await output.close();
+    await this.#storeEnd(task, { result, output, killMs, durationMs: performance.now() - startedAt });
+  }
+
+  /** Ends a task that never started. */
+  async endUnstarted(task: LiveTask): Promise<void> {
+    await this.#storeEnd(task, { result: { outputs: {} } });
+  }
+
+  async #runTool(task: LiveTask, output: OutputWriter): Promise<Result> {
+    if (task.ending.first) return { outputs: {} };
+    try {
+      const result = await task.tool.run(this.#contextOf(task, output), task.facts.arguments);
+      return result as Result;
+    } catch (error) {
+      if (error instanceof ToolError) {
+        return { outputs: {}, ending: { cause: 'toolError', code: error.code, message: error.message } };
+      }
+      if (error instanceof PublicError) {
+        return { outputs: {}, ending: { cause: 'spawnFailed', code: error.code, message: error.message } };
+      }
+      if (!task.ending.first) {
+        this.#options.log.error(
+          { err: error, taskId: task.facts.taskId, tool: task.tool.name },
+          'tool failed unexpectedly',
+        );
+      }
+      return {
+        outputs: {},
+        ending: {
+          cause: 'toolError',
+          code: 'INTERNAL',
+          message: 'The tool failed unexpectedly; the log of the service says why.',
+        },
+      };
+    }
+  }
+
+  #contextOf(task: LiveTask, output: OutputWriter): ToolContext {
+    const { config } = this.#options;
+    let told = { stage: '', at: 0 };
+    return {
+      sandbox: task.session.sandbox,
+      signal: task.ending.signal,
+      killGraceMs: task.facts.limits.killGraceMs,
+      memoryBytes: task.facts.limits.memoryBytes,
+      maxInlineBytes: config.JSON_BODY_BYTES,
+      settings: { pipIndexUrl: config.PIP_INDEX_URL, pipFileHosts: config.PIP_FILE_HOSTS },
+      output: (stream, chunk) => output.write(stream, chunk),
+      progress: (progress) => {
+        const at = performance.now();
+        if (task.ending.first || (progress.stage === told.stage && at - told.at < PROGRESS_EVERY_MS)) return;
+        told = { stage: progress.stage, at };
+        this.#tell(task, progress);
+      },
+      running: (exec) => {
+        task.exec = exec;
+      },
+    };
+  }
+
+  #tell(task: LiveTask, progress: Progress): void {
+    this.#append(task, [{ type: 'task.progress', taskId: task.facts.taskId, data: { ...progress } }]).catch(
+      (error: unknown) =>
+        this.#options.log.warn({ err: error, taskId: task.facts.taskId }, 'progress was not stored'),
+    );
+  }
+
+  #outputOf(task: LiveTask): OutputWriter {
+    const { session } = task;
+    return new OutputWriter({
+      journal: this.#options.journal,
+      session: { id: session.row.id, sessionId: session.row.session_id },
+      task: { id: task.facts.id, taskId: task.facts.taskId },
+      maxBytes: task.facts.limits.maxOutputBytes,
+      onLimit: () => task.ending.record({ cause: 'outputLimit' }),
+      onError: (error) => {
+        this.#options.log.error({ err: error, taskId: task.facts.taskId }, 'output could not be stored');
+        task.ending.record({
+          cause: 'interrupted',
+          message:
+            'The store could not take the task’s output; what was stored before is kept. Submit it again.',
+        });
+      },
+    });
+  }
+
+  #storeStart(task: LiveTask, startedAt: number): Promise<unknown> {
+    const now = this.#now();
+    const queueMs = round(startedAt - task.acceptedAt);
+    const change = task.session.taskStarted(now);
+    const { id, taskId } = task.facts;
+    return this.#append(
+      task,
+      [...change.events, { type: 'task.started', taskId, data: { queueMs } }],
+      [this.#options.repository.start({ id, startedAt: now, queueMs }), ...change.statements],
+    );
+  }
+
+  async #storeEnd(task: LiveTask, { result, output, killMs, durationMs }: Ended): Promise<void> {
+    const { id, taskId } = task.facts;
+    const now = this.#now();
+    const ending = this.#describe(task, result, killMs);
+    const status = statusOf(ending);
+    const usage: Usage = { ...result.usage, outputBytes: output?.totalBytes ?? 0 };
+    const change = task.status === 'running' ? task.session.taskEnded(now) : { events: [], statements: [] };
+    const shown = endedOutputs(result.outputs, task.tool.hasStreams ? output : undefined);
+    const unit: readonly NewEvent[] = [
+      { type: 'task.ended', taskId, data: { status, ending, ...shown, usage } },
+      ...change.events,
+    ];
+    const statements = [
+      this.#options.repository.end({
+        id,
+        session: task.session.row.id,
+        status,
+        ending: JSON.stringify(ending),
+        outputs: JSON.stringify(result.outputs),
+        usage: JSON.stringify(usage),
+        endedAt: now,
+        durationMs: durationMs === undefined ? null : round(durationMs),
+        stdoutBytes: output?.bytes.stdout ?? 0,
+        stderrBytes: output?.bytes.stderr ?? 0,
+        eventsAfter: change.events.length,
+      }),
+      ...change.statements,
+    ];
+    await this.#appendUntilStored(task, unit, statements);
+    task.markDone();
+    this.#options.onEnded({ tool: task.tool.name, status, cause: ending.cause, durationMs: durationMs ?? 0 });
+    this.#options.log.info(
+      {
+        taskId,
+        sessionId: task.session.row.session_id,
+        tool: task.tool.name,
+        cause: ending.cause,
+        durationMs,
+      },
+      'task ended',
+    );
+  }
+
+  /** The first cause, with what the end of the program adds to it: how many were killed and how long it took. */
+  #describe(task: LiveTask, result: Result, tookMs: number | undefined): Ending {
+    const first = task.ending.first!;
+    const { limits } = task.session;
+    const { memoryBytes, timeoutMs, maxOutputBytes } = task.facts.limits;
+    const memoryMb = memoryBytes === undefined ? limits.memoryMb : memoryBytes / (1024 * 1024);
+    const processesKilled = result.ending?.processesKilled;
+    return {
+      ...first,
+      ...(processesKilled !== undefined ? { processesKilled } : {}),
+      ...(tookMs !== undefined ? { killMs: round(tookMs) } : {}),
+      message: endingMessage(first, { timeoutMs, maxOutputBytes, memoryMb, diskMb: limits.diskMb }),
+    };
+  }
+
+  /** Every accepted task ends: while the store takes nothing, its ending waits and is tried again. */
+  async #appendUntilStored(
+    task: LiveTask,
+    events: readonly NewEvent[],
+    after: readonly Statement[],
+  ): Promise<void> {
+    for (;;) {
+      try {
+        await this.#append(task, events, after);
+        return;
+      } catch (error) {
+        this.#options.log.error(
+          { err: error, taskId: task.facts.taskId },
+          'task end could not be stored yet',
+        );
+        if (!(error instanceof PublicError)) return;
+        await sleep(STORE_RETRY_MS);
+      }
+    }
+  }
+
+  #append(task: LiveTask, events: readonly NewEvent[], after: readonly Statement[] = []): Promise<unknown> {
+    const { row } = task.session;
+    return this.#options.journal.append({ id: row.id, sessionId: row.session_id }, events, { after });
+  }
+}
+
+const round = (ms: number) => Math.round(ms * 1000) / 1000;

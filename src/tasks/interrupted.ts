@@ -1,0 +1,47 @@
+// Tasks that an earlier run of the service left unfinished and that nothing runs any more: they end with the truth.
+import type { Journal } from '../events/journal.js';
+import type { TaskRow } from '../store/schema.js';
+import { endingMessage } from './ending.js';
+import type { TaskRepository } from './repository.js';
+import { type Ending, statusOf } from './schema.js';
+
+/** Stores the ending of a lost task, with the bytes it had printed. */
+export async function endLostTask(
+  { journal, repository }: { journal: Journal; repository: TaskRepository },
+  row: TaskRow,
+  sessionId: string,
+  cause: 'interrupted' | 'sessionEnded',
+  now: number,
+): Promise<void> {
+  const bytes = await repository.storedBytes(row.id);
+  const usage = { outputBytes: bytes.stdout + bytes.stderr };
+  const ending: Ending = { cause, message: endingMessage({ cause }) };
+  const status = statusOf(ending);
+  await journal.append(
+    { id: row.session, sessionId },
+    [
+      {
+        type: 'task.ended',
+        taskId: row.task_id,
+        data: { status, ending, outputsTruncated: usage.outputBytes > 0, usage },
+      },
+    ],
+    {
+      after: [
+        repository.end({
+          id: row.id,
+          session: row.session,
+          status,
+          ending: JSON.stringify(ending),
+          outputs: '{}',
+          usage: JSON.stringify(usage),
+          endedAt: now,
+          durationMs: null,
+          stdoutBytes: bytes.stdout,
+          stderrBytes: bytes.stderr,
+          eventsAfter: 0,
+        }),
+      ],
+    },
+  );
+}

@@ -1,0 +1,48 @@
+// A task that has not ended: what it is to do, what may end it, and the promise that it has.
+import { type Deferred, deferred } from '../lib/deferred.js';
+import type { Exec } from '../sandbox/sandbox.js';
+import type { LiveSession } from '../sessions/live-session.js';
+import type { Tool } from '../tools/tool.js';
+import type { TaskLimits } from './constraints.js';
+import { FirstEnding } from './ending.js';
+import type { Job } from './lane.js';
+
+export interface LiveTaskFacts {
+  /** Internal id. */
+  readonly id: string;
+  /** The client's, or the internal one. */
+  readonly taskId: string;
+  readonly tenant: string;
+  readonly arguments: Record<string, unknown>;
+  readonly background: boolean;
+  readonly limits: TaskLimits;
+}
+
+export class LiveTask implements Job {
+  readonly ending = new FirstEnding();
+  readonly acceptedAt = performance.now();
+  status: 'queued' | 'running' = 'queued';
+  /** The program that runs for it, while one does. */
+  exec: Exec | undefined;
+  readonly #done: Deferred<void> = deferred();
+
+  constructor(
+    readonly facts: LiveTaskFacts,
+    readonly session: LiveSession,
+    readonly tool: Tool,
+    readonly execute: (task: LiveTask) => Promise<void>,
+  ) {}
+
+  /** Resolves when its `task.ended` is stored. */
+  get done(): Promise<void> {
+    return this.#done.promise;
+  }
+
+  async run(): Promise<void> {
+    await this.execute(this);
+  }
+
+  markDone(): void {
+    this.#done.resolve();
+  }
+}

@@ -1,0 +1,47 @@
+// The row as the client sees it.
+import type { Metadata } from '../sessions/schema.js';
+import type { TaskRow } from '../store/schema.js';
+import type { Constraints, Ending, Task, TaskStatus, Usage } from './schema.js';
+
+/** Longer strings in `arguments` are shown up to here. */
+const SHOWN_ARGUMENT_CHARS = 4096;
+
+const time = (epochMs: number) => new Date(epochMs).toISOString();
+const timeOrNull = (epochMs: number | null) => (epochMs === null ? null : time(epochMs));
+
+export function taskRecord(
+  row: TaskRow,
+  sessionId: string,
+  more: { queuePosition?: number; outputs?: Record<string, unknown> } = {},
+): Task {
+  return {
+    taskId: row.task_id,
+    sessionId,
+    tool: row.tool,
+    arguments: shorten(JSON.parse(row.arguments)) as Task['arguments'],
+    constraints: JSON.parse(row.constraints) as Constraints,
+    background: row.background === 1,
+    metadata: JSON.parse(row.metadata) as Metadata,
+    status: row.status as TaskStatus,
+    ...(row.ending === null ? {} : { ending: JSON.parse(row.ending) as Ending }),
+    ...(more.outputs ? { outputs: more.outputs } : {}),
+    createdAt: time(row.created_at),
+    startedAt: timeOrNull(row.started_at),
+    endedAt: timeOrNull(row.ended_at),
+    queueMs: row.queue_ms,
+    durationMs: row.duration_ms,
+    ...(more.queuePosition ? { queuePosition: more.queuePosition } : {}),
+    ...(row.usage === null ? {} : { usage: JSON.parse(row.usage) as Usage }),
+    firstSeq: row.first_seq,
+    lastSeq: row.last_seq,
+  };
+}
+
+function shorten(value: unknown): unknown {
+  if (typeof value === 'string') {
+    return value.length > SHOWN_ARGUMENT_CHARS ? `${value.slice(0, SHOWN_ARGUMENT_CHARS)}…` : value;
+  }
+  if (Array.isArray(value)) return value.map(shorten);
+  if (value === null || typeof value !== 'object') return value;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, shorten(item)]));
+}

@@ -1,0 +1,195 @@
+// How tasks are kept. The statements of the hot path are written out once; lists are built as asked.
+import type { OutputStream } from '../events/schema.js';
+import { metadataValue, olderThan } from '../store/filters.js';
+import type { TaskRow } from '../store/schema.js';
+import type { Statement, Store } from '../store/store.js';
+
+/** The `mustChange` label of an insert that found its session over. */
+export const SESSION_OPEN = 'open session';
+
+/** No stored piece of output is longer: the agent's frames are at most 1 MiB. */
+const MAX_PIECE_BYTES = 1024 * 1024;
+
+export interface TaskFilter {
+  readonly session: string;
+  readonly status?: readonly string[];
+  readonly tool?: readonly string[];
+  readonly metadata: readonly { readonly key: string; readonly value: string }[];
+  readonly createdAfter?: number;
+  readonly before?: { readonly createdAt: number; readonly id: string };
+  readonly limit: number;
+}
+
+/** What the start of a task changes on its row. */
+export interface TaskStart {
+  readonly id: string;
+  readonly startedAt: number;
+  readonly queueMs: number;
+}
+
+/** What the end of a task changes on its row. */
+export interface TaskEnd {
+  readonly id: string;
+  readonly session: string;
+  readonly status: string;
+  readonly ending: string;
+  readonly outputs: string | null;
+  readonly usage: string;
+  readonly endedAt: number;
+  readonly durationMs: number | null;
+  readonly stdoutBytes: number;
+  readonly stderrBytes: number;
+  /** Events of the same unit that come after task.ended. */
+  readonly eventsAfter: number;
+}
+
+const LISTED = [
+  'id',
+  'tenant',
+  'task_id',
+  'session',
+  'tool',
+  'arguments',
+  'body_hash',
+  'constraints',
+  'background',
+  'metadata',
+  'status',
+  'ending',
+  'usage',
+  'created_at',
+  'started_at',
+  'ended_at',
+  'queue_ms',
+  'duration_ms',
+  'stdout_bytes',
+  'stderr_bytes',
+  'first_seq',
+  'last_seq',
+] as const;
+
+export class TaskRepository {
+  readonly #store: Store;
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  find(tenant: string, taskId: string): Promise<TaskRow | undefined> {
+    return this.#store.query
+      .selectFrom('tasks')
+      .selectAll()
+      .where('tenant', '=', tenant)
+      .where('task_id', '=', taskId)
+      .executeTakeFirst();
+  }
+
+  /** Newest first, without outputs. */
+  async list(filter: TaskFilter): Promise<TaskRow[]> {
+    let query = this.#store.query.selectFrom('tasks').select(LISTED).where('session', '=', filter.session);
+    if (filter.status) query = query.where('status', 'in', filter.status);
+    if (filter.tool) query = query.where('tool', 'in', filter.tool);
+    if (filter.createdAfter !== undefined) query = query.where('created_at', '>', filter.createdAfter);
+    for (const { key, value } of filter.metadata) query = query.where(metadataValue(key), '=', value);
+    if (filter.before) query = query.where(olderThan(filter.before));
+    const rows = await query
+      .orderBy('created_at', 'desc')
+      .orderBy('id', 'desc')
+      .limit(filter.limit)
+      .execute();
+    return rows.map((row) => ({ ...row, outputs: null }));
+  }
+
+  /** Tasks that had not ended when the service last ran, in the order in which they came. */
+  unfinished(): Promise<TaskRow[]> {
+    return this.#store.query
+      .selectFrom('tasks')
+      .selectAll()
+      .where('status', 'in', ['queued', 'running'])
+      .orderBy('created_at')
+      .orderBy('id')
+      .execute();
+  }
+
+  /** Bytes stored of the two streams; for a task that a crash cut off. */
+  async storedBytes(task: string): Promise<Record<OutputStream, number>> {
+    const { fn } = this.#store.query;
+    const rows = await this.#store.query
+      .selectFrom('output')
+      .select(['stream', fn.sum<number>(fn<number>('length', ['bytes'])).as('bytes')])
+      .where('task', '=', task)
+      .groupBy('stream')
+      .execute();
+    const of = (stream: OutputStream) => Number(rows.find((row) => row.stream === stream)?.bytes ?? 0);
+    return { stdout: of('stdout'), stderr: of('stderr') };
+  }
+
+  /** The pieces of a stream that touch the bytes from `start` up to `end` (exclusive), in order, a bounded number. */
+  outputPieces(task: string, stream: OutputStream, start: number, end: number, limit: number) {
+    return this.#store.query
+      .selectFrom('output')
+      .select(['offset', 'bytes'])
+      .where('task', '=', task)
+      .where('stream', '=', stream)
+      .where('offset', '>', start - MAX_PIECE_BYTES)
+      .where('offset', '<', end)
+      .orderBy('offset')
+      .limit(limit)
+      .execute();
+  }
+
+  /** Inserts the task with the number of the event that was just stored for it; refused when its session is over. */
+  insert(row: Omit<TaskRow, 'first_seq'>): Statement {
+    return {
+      sql: `insert into tasks (id, tenant, task_id, session, tool, arguments, body_hash, constraints, background, metadata,
+ status, created_at, stdout_bytes, stderr_bytes, first_seq)
+ select ?, ?, ?, id, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, last_seq from sessions
+ where id = ? and state in ('ready', 'active', 'checkpointing')`,
+      parameters: [
+        row.id,
+        row.tenant,
+        row.task_id,
+        row.tool,
+        row.arguments,
+        row.body_hash,
+        row.constraints,
+        row.background,
+        row.metadata,
+        row.status,
+        row.created_at,
+        row.session,
+      ],
+      mustChange: SESSION_OPEN,
+    };
+  }
+
+  start(start: TaskStart): Statement {
+    return {
+      sql: "update tasks set status = 'running', started_at = ?, queue_ms = ? where id = ? and status = 'queued'",
+      parameters: [start.startedAt, start.queueMs, start.id],
+      mustChange: 'queued task',
+    };
+  }
+
+  end(end: TaskEnd): Statement {
+    return {
+      sql: `update tasks set status = ?, ending = ?, outputs = ?, usage = ?, ended_at = ?, duration_ms = ?,
+ stdout_bytes = ?, stderr_bytes = ?, last_seq = (select last_seq - ? from sessions where id = ?)
+ where id = ? and status in ('queued', 'running')`,
+      parameters: [
+        end.status,
+        end.ending,
+        end.outputs,
+        end.usage,
+        end.endedAt,
+        end.durationMs,
+        end.stdoutBytes,
+        end.stderrBytes,
+        end.eventsAfter,
+        end.session,
+        end.id,
+      ],
+      mustChange: 'unfinished task',
+    };
+  }
+}

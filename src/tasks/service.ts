@@ -1,0 +1,319 @@
+// Tasks: taken in, found, waited for, written to, cancelled, and brought back after a restart.
+import type { Config } from '../config.js';
+import {
+  IsolationUnavailable,
+  KillPending,
+  SessionEnded,
+  ShuttingDown,
+  StdinClosed,
+  TaskIdConflict,
+  TaskNotFound,
+  TaskNotRunning,
+  TooManyTasks,
+  UnknownTool,
+} from '../errors.js';
+import type { Journal } from '../events/journal.js';
+import type { OutputStream } from '../events/schema.js';
+import { newId } from '../lib/ids.js';
+import type { Principal } from '../lib/principal.js';
+import { settledWithin } from '../lib/settled-within.js';
+import type { Logger } from '../observability/logger.js';
+import { type SandboxDriver, StdinGone } from '../sandbox/sandbox.js';
+import type { LiveSession } from '../sessions/live-session.js';
+import type { Sessions } from '../sessions/service.js';
+import type { TaskRow } from '../store/schema.js';
+import { DuplicateKey, type Statement, UnitRejected } from '../store/store.js';
+import type { ToolRegistry } from '../tools/registry.js';
+import { resolveConstraints, type TaskLimits } from './constraints.js';
+import { type EndedTask, Executor } from './executor.js';
+import { endLostTask } from './interrupted.js';
+import { LiveTask } from './live-task.js';
+import { readRange } from './output-bytes.js';
+import { taskRecord } from './record.js';
+import { SESSION_OPEN, type TaskFilter, type TaskRepository } from './repository.js';
+import type { CancelResult, Constraints, Task, TaskSubmission } from './schema.js';
+import { queuedRow } from './submission.js';
+import { TaskView } from './view.js';
+
+/** A cancel that takes longer answers KILL_PENDING; the task ends when its processes are gone all the same. */
+const CANCEL_REPLY_MS = 5000;
+
+export interface TasksOptions {
+  readonly repository: TaskRepository;
+  readonly sessions: Sessions;
+  readonly journal: Journal;
+  readonly tools: ToolRegistry;
+  readonly driver: SandboxDriver;
+  readonly config: Config;
+  readonly log: Logger;
+  readonly onEnded: (task: EndedTask) => void;
+  readonly now?: () => number;
+}
+
+export class Tasks {
+  readonly #options: TasksOptions;
+  readonly #now: () => number;
+  readonly #executor: Executor;
+  readonly #view: TaskView;
+  /** Tasks that have not ended, by internal id. */
+  readonly #live = new Map<string, LiveTask>();
+  #closed = false;
+
+  constructor(options: TasksOptions) {
+    this.#options = options;
+    this.#now = options.now ?? Date.now;
+    this.#executor = new Executor(options);
+    this.#view = new TaskView(options.repository, options.tools);
+  }
+
+  /** Accepts a task: when this resolves it is stored and will end exactly once. `extra` is stored with it. */
+  async submit(
+    principal: Principal,
+    sessionId: string,
+    submission: TaskSubmission,
+    extra: (task: { id: string; taskId: string }) => readonly Statement[] = () => [],
+  ): Promise<Task> {
+    if (this.#closed) throw new ShuttingDown();
+    const tool = this.#tool(submission.tool);
+    tool.check?.(submission.arguments);
+    const session = await this.#options.sessions.find(principal, sessionId);
+    const id = newId('tsk');
+    const row = queuedRow(id, { tenant: principal.tenant, session: session.id }, submission, this.#now());
+    const earlier = submission.taskId && (await this.#repeated(row));
+    if (earlier) return this.#show(earlier, sessionId);
+
+    const live = await this.#options.sessions.findLive(principal, sessionId);
+    if (!tool.inService) this.#requireIsolation();
+    const limits = resolveConstraints(submission.constraints ?? {}, live.limits, this.#options.config);
+    this.#requireRoom(live, submission.background ?? false);
+    const task = this.#liveTask(row, submission.arguments, live, limits);
+    this.#live.set(id, task);
+    try {
+      await this.#accept(task, row, extra({ id, taskId: row.task_id }));
+    } catch (error) {
+      this.#live.delete(id);
+      task.markDone();
+      if (error instanceof UnitRejected && error.label === SESSION_OPEN)
+        throw new SessionEnded(sessionId, live.state);
+      const winner = error instanceof DuplicateKey && (await this.#repeated(row));
+      if (winner) return this.#show(winner, sessionId);
+      throw error;
+    }
+    this.#enqueue(task);
+    return this.get(principal, row.task_id);
+  }
+
+  async get(principal: Principal, taskId: string): Promise<Task> {
+    const { row, sessionId } = await this.#find(principal, taskId);
+    return this.#show(row, sessionId);
+  }
+
+  /** The stored row and its session’s public id. Throws TaskNotFound, also for a task of another tenant. */
+  async find(principal: Principal, taskId: string): Promise<{ row: TaskRow; sessionId: string }> {
+    return this.#find(principal, taskId);
+  }
+
+  /** The task, as soon as it has ended, or as it is after `waitMs`. */
+  async wait(principal: Principal, taskId: string, waitMs: number, signal: AbortSignal): Promise<Task> {
+    const { row } = await this.#find(principal, taskId);
+    const live = this.#live.get(row.id);
+    if (live) await settledWithin(live.done, waitMs, signal);
+    return this.get(principal, taskId);
+  }
+
+  async list(filter: TaskFilter, sessionId: string): Promise<{ items: Task[]; last: TaskRow | undefined }> {
+    const rows = await this.#options.repository.list(filter);
+    return {
+      items: rows.map((row) => taskRecord(row, sessionId, { queuePosition: this.#position(row.id) })),
+      last: rows.at(-1),
+    };
+  }
+
+  /** Ends a task as `cancelled`; resolves when its processes are gone. Throws KillPending when that takes too long. */
+  async cancel(principal: Principal, taskId: string, reason?: string): Promise<CancelResult> {
+    const startedAt = performance.now();
+    const { row } = await this.#find(principal, taskId);
+    const live = this.#live.get(row.id);
+    const recorded = live?.ending.record({ cause: 'cancelled', ...(reason ? { reason } : {}) }) ?? false;
+    if (live) {
+      this.#endIfQueued(live);
+      const ended = await settledWithin(live.done, CANCEL_REPLY_MS);
+      if (!ended) throw new KillPending(taskId, CANCEL_REPLY_MS);
+    }
+    const task = await this.get(principal, taskId);
+    return {
+      cancelled: recorded,
+      task,
+      processesKilled: recorded ? (task.ending?.processesKilled ?? 0) : 0,
+      tookMs: Math.round((performance.now() - startedAt) * 1000) / 1000,
+    };
+  }
+
+  /** Hands bytes to the running program. Throws TaskNotRunning or StdinClosed. */
+  async writeStdin(principal: Principal, taskId: string, bytes: Uint8Array, close: boolean): Promise<void> {
+    const { row } = await this.#find(principal, taskId);
+    const live = this.#live.get(row.id);
+    if (!live) throw new TaskNotRunning(taskId, row.status);
+    if (live.facts.arguments.stdinOpen !== true) throw new StdinClosed(taskId);
+    if (!live.exec) throw new TaskNotRunning(taskId, live.status);
+    live.session.lastActiveAt = this.#now();
+    try {
+      await live.exec.writeStdin(bytes, close);
+    } catch (error) {
+      if (error instanceof StdinGone) throw new StdinClosed(taskId);
+      throw error;
+    }
+  }
+
+  /** The exact bytes of a stream from `start` to `end` (exclusive), in pieces. */
+  outputBytes(row: TaskRow, stream: OutputStream, start: number, end: number): AsyncIterable<Uint8Array> {
+    return readRange(this.#options.repository, row.id, stream, start, end);
+  }
+
+  /** How many bytes of a stream are stored so far. */
+  async outputSize(row: TaskRow, stream: OutputStream): Promise<number> {
+    if (row.ended_at !== null) return stream === 'stdout' ? row.stdout_bytes : row.stderr_bytes;
+    return (await this.#options.repository.storedBytes(row.id))[stream];
+  }
+
+  /** Ends every task of a session as `sessionEnded`; resolves when all are over. */
+  async endAllOf(session: LiveSession): Promise<void> {
+    const tasks = [...this.#live.values()].filter((task) => task.session === session);
+    for (const task of tasks) {
+      task.ending.record({ cause: 'sessionEnded' });
+      this.#endIfQueued(task);
+    }
+    await Promise.all(tasks.map((task) => task.done));
+    await session.lane.whenIdle();
+  }
+
+  /** Brings back the tasks of the last run: those that ran end as `interrupted`, those that waited wait again. */
+  async recover(): Promise<void> {
+    const { repository, sessions, config } = this.#options;
+    for (const row of await repository.unfinished()) {
+      const session = sessions.live(row.session);
+      if (!session || row.status === 'running' || session.isEnding) {
+        const sessionId = (await sessions.byId(row.session))?.session_id ?? row.session;
+        await endLostTask(
+          this.#options,
+          row,
+          sessionId,
+          session ? 'interrupted' : 'sessionEnded',
+          this.#now(),
+        );
+        continue;
+      }
+      const limits = resolveConstraints(JSON.parse(row.constraints) as Constraints, session.limits, config);
+      const task = this.#liveTask(row, JSON.parse(row.arguments) as Record<string, unknown>, session, limits);
+      this.#enqueue(task);
+    }
+  }
+
+  /** Takes no new tasks, lets those that run finish for a while, then ends them as `interrupted`. Queued ones stay. */
+  async drain(graceMs: number): Promise<void> {
+    this.#closed = true;
+    for (const live of this.#options.sessions.allLive) live.lane.hold();
+    const running = [...this.#live.values()].filter((task) => task.status === 'running');
+    const all = Promise.all(running.map((task) => task.done));
+    if (await settledWithin(all, graceMs)) return;
+    for (const task of running) task.ending.record({ cause: 'interrupted' });
+    await all;
+  }
+
+  get countLive(): number {
+    return this.#live.size;
+  }
+
+  #run(task: LiveTask): Promise<void> {
+    return this.#executor.execute(task).finally(() => this.#live.delete(task.facts.id));
+  }
+
+  #enqueue(task: LiveTask): void {
+    this.#live.set(task.facts.id, task);
+    if (task.ending.first) this.#endUnstarted(task);
+    else if (task.facts.background) task.session.lane.addBackground(task);
+    else task.session.lane.add(task);
+  }
+
+  #endIfQueued(task: LiveTask): void {
+    if (task.session.lane.remove(task)) this.#endUnstarted(task);
+  }
+
+  #endUnstarted(task: LiveTask): void {
+    void this.#executor.endUnstarted(task).finally(() => this.#live.delete(task.facts.id));
+  }
+
+  async #accept(task: LiveTask, row: Omit<TaskRow, 'first_seq'>, extra: readonly Statement[]): Promise<void> {
+    const { session } = task;
+    session.lastActiveAt = this.#now();
+    await this.#options.journal.append(
+      { id: session.row.id, sessionId: session.row.session_id },
+      [
+        {
+          type: 'task.queued',
+          taskId: row.task_id,
+          data: { tool: row.tool, position: session.lane.waiting, background: task.facts.background },
+        },
+      ],
+      { after: [this.#options.repository.insert(row), ...extra] },
+    );
+  }
+
+  /** The task that already has this id, if it is the same work. */
+  async #repeated(wanted: Pick<TaskRow, 'tenant' | 'task_id' | 'body_hash'>): Promise<TaskRow | undefined> {
+    const row = await this.#options.repository.find(wanted.tenant, wanted.task_id);
+    if (row && row.body_hash !== wanted.body_hash) throw new TaskIdConflict(wanted.task_id);
+    return row;
+  }
+
+  #liveTask(
+    row: Omit<TaskRow, 'first_seq'>,
+    args: Record<string, unknown>,
+    session: LiveSession,
+    limits: TaskLimits,
+  ): LiveTask {
+    const { id, task_id: taskId, tenant } = row;
+    const facts = { id, taskId, tenant, arguments: args, background: row.background === 1, limits };
+    return new LiveTask(facts, session, this.#tool(row.tool), (task) => this.#run(task));
+  }
+
+  #requireIsolation(): void {
+    const { level, missing } = this.#options.driver.isolation;
+    if (level) return;
+    throw new IsolationUnavailable(
+      missing.map((item) => item.what).join('; ') || 'the sandbox could not be built',
+      missing.map((item) => item.fix).join(' ') || 'Run `codegen-worker doctor` on the host.',
+    );
+  }
+
+  #requireRoom(session: LiveSession, background: boolean): void {
+    const { MAX_QUEUED_TASKS, MAX_BACKGROUND_TASKS } = this.#options.config;
+    if (session.lane.waiting >= MAX_QUEUED_TASKS) throw new TooManyTasks('queued', MAX_QUEUED_TASKS, 1);
+    if (background && session.lane.runningInBackground >= MAX_BACKGROUND_TASKS) {
+      throw new TooManyTasks('background', MAX_BACKGROUND_TASKS, 1);
+    }
+  }
+
+  #tool(name: string) {
+    const tool = this.#options.tools.get(name);
+    if (!tool) throw new UnknownTool(name, [...this.#options.tools.keys()]);
+    return tool;
+  }
+
+  /** 1 for the task that starts next, 0 for one that does not wait. */
+  #position(id: string): number {
+    const task = this.#live.get(id);
+    return task ? task.session.lane.position(task) : 0;
+  }
+
+  async #find(principal: Principal, taskId: string): Promise<{ row: TaskRow; sessionId: string }> {
+    const row = await this.#options.repository.find(principal.tenant, taskId);
+    const session = row && (await this.#options.sessions.byId(row.session));
+    if (!row || !session) throw new TaskNotFound(taskId);
+    return { row, sessionId: session.session_id };
+  }
+
+  #show(row: TaskRow, sessionId: string): Promise<Task> {
+    return this.#view.show(row, sessionId, this.#position(row.id));
+  }
+}

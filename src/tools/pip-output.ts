@@ -1,0 +1,72 @@
+// What pip says, read line by line: its phases while it works, and afterwards what it did or why it did not.
+import type { Progress } from './tool.js';
+
+export interface InstalledPackage {
+  name: string;
+  version: string;
+}
+
+const PHASES: readonly [RegExp, string][] = [
+  [/^Collecting /, 'resolving'],
+  [/^(?: {2})?(?:Downloading|Obtaining) /, 'downloading'],
+  [/^Installing collected packages/, 'installing'],
+  [/^Successfully installed/, 'installed'],
+  [/^Requirement already satisfied/, 'resolving'],
+];
+
+/** The phase a line of pip's output begins, or undefined when it begins none. */
+export function pipPhase(line: string): Progress | undefined {
+  const phase = PHASES.find(([pattern]) => pattern.test(line));
+  if (!phase) return undefined;
+  return {
+    percentComplete: phase[1] === 'installed' ? 100 : null,
+    stage: phase[1],
+    message: line.trim().slice(0, 200),
+  };
+}
+
+/** What pip put in place: names and resolved versions, from its closing line. */
+export function installedPackages(stdout: string): InstalledPackage[] {
+  const closing = /^Successfully installed (.+)$/m.exec(stdout)?.[1] ?? '';
+  return closing
+    .split(' ')
+    .filter((item) => item.includes('-'))
+    .map((item) => ({
+      name: item.slice(0, item.lastIndexOf('-')),
+      version: item.slice(item.lastIndexOf('-') + 1),
+    }));
+}
+
+/** What was asked for and there already. */
+export function alreadyInstalled(stdout: string): InstalledPackage[] {
+  const found = new Map<string, InstalledPackage>();
+  for (const match of stdout.matchAll(
+    /^Requirement already satisfied: ([A-Za-z0-9._-]*[A-Za-z0-9]).*\(([^()\s]+)\)\s*$/gm,
+  )) {
+    const [, name, version] = match as unknown as [string, string, string];
+    found.set(name.toLowerCase(), { name, version });
+  }
+  return [...found.values()];
+}
+
+/** pip's own reason, from its ERROR lines; empty when it gave none. */
+export function pipReason(stderr: string): string {
+  const lines = stderr.split('\n').map((line) => line.trim());
+  const errors = lines
+    .filter((line) => line.startsWith('ERROR: '))
+    .map((line) => line.slice('ERROR: '.length));
+  return (errors.length > 0 ? errors : lines.filter((line) => line !== '').slice(-1))
+    .join(' ')
+    .slice(0, 2000);
+}
+
+/** The requirements that pip's reasons name. */
+export function failedRequirements(stderr: string): string[] {
+  const named = new Set<string>();
+  for (const match of stderr.matchAll(
+    /(?:No matching distribution found for|requirement|Could not install) ([A-Za-z0-9][^\s;(]*)/g,
+  )) {
+    named.add(match[1]!);
+  }
+  return [...named];
+}

@@ -1,0 +1,32 @@
+import { Type } from '@sinclair/typebox';
+import { closed } from '../lib/typebox.js';
+import { processArguments, processOutputs, runProcess } from './process.js';
+import { defineTool } from './tool.js';
+
+/** Runs any program of the sandbox: an argv as it is, or a line for `sh -c`. */
+export const runCommand = defineTool({
+  name: 'run.command',
+  description: 'Runs a program: an array is started as it is, a string is given to `sh -c`.',
+  hasStreams: true,
+  arguments: closed(
+    {
+      command: Type.Union(
+        [
+          Type.Array(Type.String({ pattern: '^[^\\u0000]*$' }), { minItems: 1, maxItems: 4096 }),
+          Type.String({ minLength: 1, pattern: '^[^\\u0000]*$' }),
+        ],
+        { description: 'Program and arguments, or a shell line.' },
+      ),
+      ...processArguments,
+    },
+    {
+      $id: 'RunCommandArguments',
+      examples: [{ command: ['ls', '-la'] }, { command: 'wc -l *.py | sort -n' }],
+    },
+  ),
+  outputs: closed(processOutputs, { $id: 'RunCommandOutputs' }),
+  run(context, args) {
+    const argv = typeof args.command === 'string' ? ['/bin/sh', '-c', args.command] : args.command;
+    return runProcess(context, { kind: 'argv', argv }, args);
+  },
+});
