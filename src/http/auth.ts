@@ -5,6 +5,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { isLoopback } from '../config.js';
 import { HostNotAllowed, OriginNotAllowed, PublicError, Unauthorized } from '../errors.js';
 import type { Principal } from '../lib/principal.js';
+import { admitPages } from './browsers.js';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -26,6 +27,7 @@ const PUBLIC_PATHS = new Set(['/healthz', '/readyz']);
 /** Guards every request to this server, WebSocket upgrades and unknown addresses included. */
 export function guardAccess(app: FastifyInstance, options: AccessOptions): void {
   const authenticate = options.apiKeys.length > 0 ? byApiKey(options.apiKeys) : byPlace(options);
+  admitPages(app, options.allowedOrigins);
   app.decorateRequest('principal', null as never);
   app.addHook('onRequest', async (request, reply) => {
     if (PUBLIC_PATHS.has(request.routeOptions.url ?? '')) return;

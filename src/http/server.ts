@@ -67,6 +67,7 @@ export function buildServer({ jsonBodyBytes, log, checkReplies = false }: Server
   identifyRequests(app);
   acceptJson(app);
   closeConnectionsWhenClosing(app);
+  closeRefusedUpgrades(app);
   logRequests(app);
   return app;
 }
@@ -119,6 +120,13 @@ function closeConnectionsWhenClosing(app: Server): void {
   });
 }
 
+/** A refused WebSocket upgrade has left HTTP already: nobody else would close its socket. */
+function closeRefusedUpgrades(app: Server): void {
+  app.addHook('onResponse', async ({ raw }) => {
+    if (raw.headers.upgrade !== undefined) raw.socket.destroySoon();
+  });
+}
+
 function logRequests(app: Server): void {
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url;
@@ -144,10 +152,10 @@ export function acceptBytes(scope: FastifyInstance): void {
 const plainSerializer = () => (data: unknown) => JSON.stringify(data);
 
 interface ReplyRoute {
-  readonly schema: unknown;
-  readonly method?: string;
-  readonly url?: string;
-  readonly httpStatus?: string;
+  readonly schema?: unknown;
+  readonly method: string;
+  readonly url: string;
+  readonly httpStatus: string;
 }
 
 function checkedSerializer(schemas: Schemas) {

@@ -241,6 +241,9 @@ t.test(
       await finished;
       return { done: true };
     });
+    const closing = new Promise<void>((resolve) => {
+      app.addHook('preClose', async () => resolve());
+    });
     await app.listen({ port: 0, host: '127.0.0.1' });
     const { port } = app.server.address() as { port: number };
     const reply = new Promise<IncomingMessage>((resolve, reject) => {
@@ -250,6 +253,7 @@ t.test(
     });
     await started;
     const closedAll = app.close();
+    await closing;
     finish();
     const message = await reply;
     t.equal(message.headers.connection, 'close');
