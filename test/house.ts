@@ -1,0 +1,57 @@
+// Rules of the house that no linter knows.
+import { basename } from 'node:path';
+import t from 'tap';
+import { ourFiles, readOurs } from './helpers/sources.js';
+
+const files = ourFiles();
+const code = files.filter((file) => /^(src|test|scripts|bench)\//.test(file));
+const typescript = code.filter((file) => file.endsWith('.ts'));
+
+function naming(pattern: RegExp, among: readonly string[]): string[] {
+  return among.filter((file) => file !== 'test/house.ts' && pattern.test(readOurs(file)));
+}
+
+t.test('file names are kebab-case', async (t) => {
+  const kebab = /^[a-z0-9]+(-[a-z0-9]+)*(\.[a-z0-9]+)*$/;
+  // Python has no hyphens in the names of modules.
+  const named = code.filter((file) => !file.endsWith('.py'));
+  t.same(
+    named.filter((file) => !kebab.test(basename(file))),
+    [],
+  );
+});
+
+t.test('a source file fits in one sitting', async (t) => {
+  const long = code.filter((file) => file.startsWith('src/') && readOurs(file).split('\n').length > 400);
+  t.same(long, []);
+});
+
+t.test('no test is run alone', async (t) => {
+  t.same(naming(/\b(t|test)\.only\(|\bonly: true/, typescript), []);
+});
+
+t.test('plans are in the issues, not in the code', async (t) => {
+  t.same(naming(/\b(TODO|FIXME|XXX)\b/, code), []);
+});
+
+t.test(
+  'the lockfile names no place to download from, and no package runs a script when installed',
+  async (t) => {
+    const lock = readOurs('package-lock.json');
+    t.notMatch(lock, /"resolved"/);
+    t.notMatch(lock, /"hasInstallScript"/);
+  },
+);
+
+t.test('nothing names a package registry or the machine it was written on', async (t) => {
+  const text = files.filter((file) => !/\.(png|gz|whl|ico)$/.test(file));
+  t.same(naming(/registry\.npmjs|deb\.debian\.org|\/work\/(main|shared)\b|\/root\/\.pyenv/, text), []);
+});
+
+t.test('dependencies are pinned to a version', async (t) => {
+  const { dependencies, devDependencies } = JSON.parse(readOurs('package.json'));
+  const loose = Object.entries<string>({ ...dependencies, ...devDependencies }).filter(
+    ([, version]) => !/^\d+\.\d+\.\d+$/.test(version),
+  );
+  t.same(loose, []);
+});
