@@ -143,7 +143,14 @@ export type EventPage = Static<typeof EventPage>;
 /** An event before the journal has numbered it. */
 export type NewEvent = {
   [T in EventType]: T extends 'task.output'
-    ? { type: T; taskId: string; data: { stream: OutputStream; offset: number }; bytes: Uint8Array }
+    ? {
+        type: T;
+        taskId: string;
+        /** The task's internal id, under which its bytes are kept. */
+        task: string;
+        data: { stream: OutputStream; offset: number };
+        bytes: Uint8Array;
+      }
     : T extends `task.${string}`
       ? { type: T; taskId: string; data: EventData<T> }
       : { type: T; data: EventData<T> };

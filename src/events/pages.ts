@@ -1,0 +1,151 @@
+// The journal as it lies in the store, a page at a time: bounded in events and in bytes.
+import type { CompiledQuery } from 'kysely';
+import type { Store } from '../store/store.js';
+import type { SessionKey } from './journal.js';
+import { Batch, type StoredEvent, toLine } from './line.js';
+import type { EventType } from './schema.js';
+
+/** What a reader sees: a session, or one task of it. */
+export interface View {
+  readonly session: SessionKey;
+  readonly taskId: string | undefined;
+}
+
+/** Where a view begins and ends at this moment. */
+export interface Extent {
+  readonly sessionEnded: boolean;
+  /** The session's newest event. */
+  readonly head: number;
+  /** Retention has removed the session's events up to this one. */
+  readonly trimmed: number;
+  /** The view's first event, and its last if there will be no other. */
+  readonly first: number;
+  readonly last: number | undefined;
+  /** Internal id of the view's task. */
+  readonly task: string | undefined;
+}
+
+const MAX_BYTES = 1024 * 1024;
+
+export class Pages {
+  readonly #query: Store['query'];
+  readonly #compiled: ReturnType<typeof compileQueries>;
+
+  constructor({ query }: Pick<Store, 'query'>) {
+    this.#query = query;
+    this.#compiled = compileQueries(query);
+  }
+
+  /** Undefined when the session, or the task, is no longer known. */
+  async extent({ session, taskId }: View): Promise<Extent | undefined> {
+    const [row] = await this.#rows(this.#compiled.extent, [taskId ?? '', session.id]);
+    if (!row || (taskId !== undefined && row.task === null)) return undefined;
+    const sessionEnded = row.state === 'terminated';
+    return {
+      sessionEnded,
+      head: row.last_seq,
+      trimmed: row.trimmed_seq,
+      first: row.task_first_seq ?? 1,
+      last: row.task_last_seq ?? (sessionEnded ? row.last_seq : undefined),
+      task: row.task ?? undefined,
+    };
+  }
+
+  /** The events after `after`, at most `limit` and about a mebibyte of them; undefined when there are none. Of the
+   *  extent only what never changes is used. */
+  async read(view: View, extent: Extent, after: number, limit: number): Promise<Batch | undefined> {
+    const { session, taskId } = view;
+    const from = Math.max(after, extent.first - 1);
+    const rows =
+      taskId === undefined
+        ? await this.#rows(this.#compiled.sessionEvents, [session.id, from, limit])
+        : await this.#rows(this.#compiled.taskEvents, [session.id, from, taskId, limit]);
+    const { kept, hasOutput } = cut(rows);
+    if (kept.length === 0) return undefined;
+    const output = hasOutput ? await this.#output(view, extent, kept) : undefined;
+    return new Batch(kept.map((row) => toLine(session.sessionId, toStored(row, output))));
+  }
+
+  async #output({ session }: View, { task }: Extent, rows: readonly EventColumns[]) {
+    const range = [session.id, rows[0]!.seq, rows.at(-1)!.seq];
+    const found =
+      task === undefined
+        ? await this.#rows(this.#compiled.sessionOutput, range)
+        : await this.#rows(this.#compiled.taskOutput, [...range, task]);
+    return new Map(found.map(({ seq, bytes }) => [seq, bytes]));
+  }
+
+  async #rows<R>(query: CompiledQuery<R>, parameters: readonly unknown[]): Promise<R[]> {
+    return (await this.#query.executeQuery<R>({ ...query, parameters })).rows;
+  }
+}
+
+interface EventColumns {
+  readonly seq: number;
+  readonly time: number;
+  readonly task_id: string | null;
+  readonly type: string;
+  readonly data: string;
+}
+
+/** As many of the rows as fit into a page together with their output, and one in any case. */
+function cut(rows: readonly EventColumns[]): { kept: readonly EventColumns[]; hasOutput: boolean } {
+  let bytes = 0;
+  let hasOutput = false;
+  for (const [index, { type, data }] of rows.entries()) {
+    const isOutput = type === 'task.output';
+    bytes += data.length + (isOutput ? (JSON.parse(data) as { length: number }).length : 0);
+    if (bytes > MAX_BYTES && index > 0) return { kept: rows.slice(0, index), hasOutput };
+    hasOutput ||= isOutput;
+  }
+  return { kept: rows, hasOutput };
+}
+
+function toStored(row: EventColumns, output: Map<number, Uint8Array> | undefined): StoredEvent {
+  const { seq, time, task_id: taskId, data } = row;
+  const type = row.type as EventType;
+  const bytes = type === 'task.output' ? output?.get(seq) : undefined;
+  // Retention may take it between our two reads; whoever resumes is told of the gap.
+  if (type === 'task.output' && !bytes) throw new Error(`the output of event ${seq} has been removed`);
+  return { seq, time, taskId, type, data, bytes };
+}
+
+/** Compiled once; the values below only hold the parameters' places. */
+function compileQueries(query: Store['query']) {
+  const events = query
+    .selectFrom('events')
+    .select(['seq', 'time', 'task_id', 'type', 'data'])
+    .where('session', '=', '')
+    .where('seq', '>', 0)
+    .orderBy('seq');
+  const output = query
+    .selectFrom('output')
+    .select(['seq', 'bytes'])
+    .where('session', '=', '')
+    .where('seq', '>=', 0)
+    .where('seq', '<=', 0);
+  return {
+    extent: query
+      .selectFrom('sessions')
+      .leftJoin('tasks', (join) =>
+        join
+          .onRef('tasks.tenant', '=', 'sessions.tenant')
+          .onRef('tasks.session', '=', 'sessions.id')
+          .on('tasks.task_id', '=', ''),
+      )
+      .select([
+        'sessions.state',
+        'sessions.last_seq',
+        'sessions.trimmed_seq',
+        'tasks.id as task',
+        'tasks.first_seq as task_first_seq',
+        'tasks.last_seq as task_last_seq',
+      ])
+      .where('sessions.id', '=', '')
+      .compile(),
+    sessionEvents: events.limit(1).compile(),
+    taskEvents: events.where('task_id', '=', '').limit(1).compile(),
+    sessionOutput: output.compile(),
+    taskOutput: output.where('task', '=', '').compile(),
+  };
+}

@@ -1,0 +1,134 @@
+// A reader is a cursor over the journal: it takes pages from the store until it has caught up, then what is committed
+// as it comes. Between two steps it holds nothing, so a slow one costs no memory and loses nothing.
+import type { Store } from '../store/store.js';
+import type { Journal, SessionKey } from './journal.js';
+import { Batch } from './line.js';
+import { type Extent, Pages, type View } from './pages.js';
+import type { Event } from './schema.js';
+import { Wakeup } from './tail.js';
+
+export type ReaderStep =
+  | { readonly kind: 'events'; readonly events: readonly Event[]; readonly json: readonly string[] }
+  | { readonly kind: 'head'; readonly seq: number }
+  | { readonly kind: 'gap'; readonly from: number; readonly to: number };
+
+export interface ReadOptions {
+  readonly session: SessionKey;
+  /** Only the events of this task, under the numbers they have in the session. */
+  readonly taskId?: string | undefined;
+  /** The last event the caller has; 0 for all. */
+  readonly after: number;
+  /** Ends it at once. */
+  readonly signal: AbortSignal;
+  /** False: end when all that is stored was delivered. */
+  readonly follow: boolean;
+  /** Ends it as if it did not follow: when all that is stored by then was delivered. */
+  readonly lastCall?: AbortSignal | undefined;
+  /** Most events of one step. */
+  readonly limit?: number;
+}
+
+const DEFAULT_LIMIT = 500;
+
+export class Reader {
+  readonly #journal: Journal;
+  readonly #pages: Pages;
+
+  constructor({ store, journal }: { store: Pick<Store, 'query'>; journal: Journal }) {
+    this.#journal = journal;
+    this.#pages = new Pages(store);
+  }
+
+  /** `head` comes once, when it has caught up; `gap` where retention has removed events. Ends by itself when the
+   *  session is terminated, or the task ended, and everything was delivered. */
+  async *read(options: ReadOptions): AsyncGenerator<ReaderStep, void, undefined> {
+    const { session, taskId, signal, lastCall, limit = DEFAULT_LIMIT } = options;
+    const view: View = { session, taskId };
+    const wakeup = new Wakeup();
+    const { tail, leave } = this.#journal.tails.join(session.id, wakeup);
+    signal.addEventListener('abort', wakeup.wake);
+    lastCall?.addEventListener('abort', wakeup.wake);
+    try {
+      const known = await this.#pages.extent(view);
+      if (!known) return;
+      let cursor = options.after;
+      let atHead = false;
+      while (!signal.aborted) {
+        // Cleared before looking: what is committed from here on wakes us again.
+        wakeup.clear();
+        const mayWait = options.follow && !lastCall?.aborted;
+        const fresh = tail.after(cursor);
+        if (fresh instanceof Batch) {
+          const wanted = fresh.part({ after: cursor, taskId, limit });
+          cursor = wanted.lines.length === limit ? wanted.lastSeq : fresh.lastSeq;
+          if (wanted.lines.length > 0) yield eventsOf(wanted);
+          if (ends(wanted, taskId)) return;
+        } else if (fresh === 'head' && mayWait) {
+          if (!atHead) yield { kind: 'head', seq: tail.head };
+          atHead = true;
+          if (isComplete(known, cursor)) return;
+          await wakeup.wait();
+        } else {
+          // Asked in this order, so that an empty page means: nothing up to the extent's head.
+          const [extent, page] = await Promise.all([
+            this.#pages.extent(view),
+            this.#pages.read(view, known, cursor, limit),
+          ]);
+          if (!extent || signal.aborted) return;
+          const gap = gapBefore({ view, page, extent, cursor });
+          if (gap) yield gap;
+          if (page) {
+            cursor = page.lastSeq;
+            yield eventsOf(page);
+            if (ends(page, taskId)) return;
+          } else {
+            cursor = Math.max(cursor, extent.head);
+            if (!atHead) yield { kind: 'head', seq: extent.head };
+            atHead = true;
+            if (!mayWait || isComplete(extent, cursor)) return;
+            await wakeup.wait();
+          }
+        }
+      }
+    } finally {
+      signal.removeEventListener('abort', wakeup.wake);
+      lastCall?.removeEventListener('abort', wakeup.wake);
+      leave();
+    }
+  }
+}
+
+/** Made when asked for: who sends the JSON never parses it. */
+function eventsOf(batch: Batch): ReaderStep {
+  return {
+    kind: 'events',
+    json: batch.json,
+    get events() {
+      return batch.events;
+    },
+  };
+}
+
+function ends(batch: Batch, taskId: string | undefined): boolean {
+  return batch.lines.at(-1)?.ends === (taskId === undefined ? 'session' : 'task');
+}
+
+function isComplete({ last }: Extent, cursor: number): boolean {
+  return last !== undefined && cursor >= last;
+}
+
+/** The numbers between the cursor and the page that retention has removed: a session's view has no other holes. */
+function gapBefore({ view, page, extent, cursor }: GapQuestion): ReaderStep | undefined {
+  const from = Math.max(cursor + 1, extent.first);
+  const removed = Math.min(extent.trimmed, extent.last ?? extent.head);
+  const before = page && page.firstSeq - 1;
+  const to = view.taskId === undefined ? (before ?? removed) : Math.min(removed, before ?? removed);
+  return from <= to ? { kind: 'gap', from, to } : undefined;
+}
+
+interface GapQuestion {
+  readonly view: View;
+  readonly page: Batch | undefined;
+  readonly extent: Extent;
+  readonly cursor: number;
+}
