@@ -206,6 +206,14 @@ export class CheckpointNotFound extends PublicError {
   }
 }
 
+export class RangeNotSatisfiable extends PublicError {
+  constructor(range: string, size: number) {
+    super('RANGE_NOT_SATISFIABLE', `The range "${range}" lies outside the ${size} bytes there are.`, {
+      suggestion: `Ask for bytes 0-${Math.max(0, size - 1)}, or leave the Range header out.`,
+    });
+  }
+}
+
 export class IsolationUnavailable extends PublicError {
   constructor(what: string, fix: string) {
     super('ISOLATION_UNAVAILABLE', `sandbox unavailable: ${what}; tasks are refused.`, {
@@ -269,7 +277,8 @@ export class Unauthorized extends PublicError {
 export class HostNotAllowed extends PublicError {
   constructor(host: string) {
     super('HOST_NOT_ALLOWED', `The service does not answer to the name "${host}".`, {
-      suggestion: 'Use 127.0.0.1 or localhost; the operator may add names with ALLOWED_HOSTS, or set API_KEYS.',
+      suggestion:
+        'Use 127.0.0.1 or localhost; the operator may add names with ALLOWED_HOSTS, or set API_KEYS.',
     });
   }
 }

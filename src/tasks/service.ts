@@ -71,7 +71,7 @@ export class Tasks {
     principal: Principal,
     sessionId: string,
     submission: TaskSubmission,
-    extra: (task: { id: string; taskId: string }) => readonly Statement[] = () => [],
+    extra: (taskId: string) => readonly Statement[] = () => [],
   ): Promise<Task> {
     if (this.#closed) throw new ShuttingDown();
     const tool = this.#tool(submission.tool);
@@ -89,7 +89,7 @@ export class Tasks {
     const task = this.#liveTask(row, submission.arguments, live, limits);
     this.#live.set(id, task);
     try {
-      await this.#accept(task, row, extra({ id, taskId: row.task_id }));
+      await this.#accept(task, row, extra(row.task_id));
     } catch (error) {
       this.#live.delete(id);
       task.markDone();

@@ -1,0 +1,224 @@
+// How tasks are reached.
+import { Readable } from 'node:stream';
+import { type TSchema, Type } from '@sinclair/typebox';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { UnknownTool } from '../errors.js';
+import { OutputStream } from '../events/schema.js';
+import { clientGone } from '../http/client-gone.js';
+import { listQuery, listReply, listRequest, toPage } from '../http/paging.js';
+import { errorResponses } from '../http/problem-schema.js';
+import { byteRange } from '../http/range.js';
+import type { Server } from '../http/server.js';
+import { closed, ref } from '../lib/typebox.js';
+import { SessionId } from '../sessions/schema.js';
+import type { Sessions } from '../sessions/service.js';
+import type { ToolRegistry } from '../tools/registry.js';
+import { CancelResult, CancelTask, TASK_STATUSES, Task, TaskId, type TaskSubmission } from './schema.js';
+import type { Tasks } from './service.js';
+
+const tags = ['Tasks'];
+const TaskPage = listReply(Task, 'TaskPage');
+const taskParams = closed({ taskId: TaskId });
+const sessionParams = closed({ sessionId: SessionId });
+const wait = Type.Optional(
+  Type.Number({ minimum: 0, maximum: 60, default: 0, description: 'Wait this many seconds for the end.' }),
+);
+const stdinBody = Type.String({ description: 'The bytes, as they are.' });
+
+export interface TaskRoutesOptions {
+  readonly tasks: Tasks;
+  readonly sessions: Sessions;
+  readonly tools: ToolRegistry;
+  /** Body of a submission: a union over the tools. */
+  readonly submission: TSchema;
+}
+
+export async function taskRoutes(
+  app: Server,
+  { tasks, sessions, tools, submission }: TaskRoutesOptions,
+): Promise<void> {
+  app.addSchema(TaskPage);
+
+  app.post(
+    '/sessions/:sessionId/tasks',
+    {
+      config: { idempotency: 'task' },
+      // Before the union of all tools is looked at: its errors about an unknown one would name every schema.
+      preValidation: async (request) => {
+        const { tool } = (request.body ?? {}) as { tool?: unknown };
+        if (typeof tool === 'string' && !tools.has(tool)) throw new UnknownTool(tool, [...tools.keys()]);
+      },
+      schema: {
+        operationId: 'submitTask',
+        tags,
+        summary: 'Submit a task',
+        description:
+          'Accepted tasks run in order, as many at once as the session’s `concurrency`. A client that goes away changes nothing.',
+        params: sessionParams,
+        querystring: closed({ wait }),
+        body: ref(submission),
+        response: {
+          200: ref(Task, { description: 'It ended within `wait`.' }),
+          202: ref(Task, { description: 'It is stored and will end exactly once.' }),
+          ...errorResponses(
+            'UNKNOWN_TOOL',
+            'SESSION_NOT_FOUND',
+            'SESSION_ENDED',
+            'TASK_ID_CONFLICT',
+            'TOO_MANY_TASKS',
+            'ISOLATION_UNAVAILABLE',
+            'OUT_OF_DISK',
+          ),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { principal, idempotency } = request;
+      const accepted = idempotency?.repeatedTaskId
+        ? await tasks.get(principal, idempotency.repeatedTaskId)
+        : await tasks.submit(
+            principal,
+            request.params.sessionId,
+            request.body as TaskSubmission,
+            (taskId) => idempotency?.statements(taskId) ?? [],
+          );
+      return sendWaiting(request, reply, accepted, request.query.wait ?? 0);
+    },
+  );
+
+  /** The task as it is, or as soon as it has ended. */
+  async function sendWaiting(request: FastifyRequest, reply: FastifyReply, task: Task, waitSeconds: number) {
+    const shown =
+      task.endedAt === null && waitSeconds > 0
+        ? await tasks.wait(request.principal, task.taskId, waitSeconds * 1000, clientGone(reply))
+        : task;
+    return reply
+      .code(shown.endedAt === null ? 202 : 200)
+      .header('location', `/v1/tasks/${shown.taskId}`)
+      .send(shown);
+  }
+
+  app.get(
+    '/sessions/:sessionId/tasks',
+    {
+      schema: {
+        operationId: 'listTasks',
+        tags,
+        summary: 'List a session’s tasks',
+        description: 'Newest first, without outputs: read a task for those.',
+        params: sessionParams,
+        querystring: listQuery({ status: TASK_STATUSES, tool: [...tools.keys()] }),
+        response: { 200: ref(TaskPage), ...errorResponses('SESSION_NOT_FOUND') },
+      },
+    },
+    async (request) => {
+      const session = await sessions.find(request.principal, request.params.sessionId);
+      const { values, ...page } = listRequest(request.query);
+      const filter = { session: session.id, status: values.status, tool: values.tool, ...page };
+      const { items, last } = await tasks.list(filter, session.session_id);
+      return toPage(items, last, page.limit);
+    },
+  );
+
+  app.get(
+    '/tasks/:taskId',
+    {
+      schema: {
+        operationId: 'getTask',
+        tags,
+        summary: 'Get a task',
+        description: 'With `wait`: as soon as it has ended, or as it is after that time.',
+        params: taskParams,
+        querystring: closed({ wait }),
+        response: { 200: ref(Task), ...errorResponses('TASK_NOT_FOUND') },
+      },
+    },
+    (request, reply) =>
+      tasks.wait(
+        request.principal,
+        request.params.taskId,
+        (request.query.wait ?? 0) * 1000,
+        clientGone(reply),
+      ),
+  );
+
+  app.post(
+    '/tasks/:taskId/cancel',
+    {
+      schema: {
+        operationId: 'cancelTask',
+        tags,
+        summary: 'Cancel a task',
+        description:
+          'Answers when its processes are gone. A task that had ended already stays as it is: `cancelled` is false.',
+        params: taskParams,
+        body: ref(CancelTask),
+        response: { 200: ref(CancelResult), ...errorResponses('TASK_NOT_FOUND', 'KILL_PENDING') },
+      },
+    },
+    (request) => tasks.cancel(request.principal, request.params.taskId, request.body.reason),
+  );
+
+  app.post(
+    '/tasks/:taskId/stdin',
+    {
+      schema: {
+        operationId: 'writeTaskStdin',
+        tags,
+        summary: 'Write to a task’s standard input',
+        description: 'Raw bytes for a running task that was submitted with `stdinOpen`.',
+        params: taskParams,
+        querystring: closed({
+          close: Type.Optional(
+            Type.Boolean({ default: false, description: 'Close standard input after these bytes.' }),
+          ),
+        }),
+        body: { content: { 'application/octet-stream': { schema: { ...stdinBody, format: 'binary' } } } },
+        response: {
+          204: Type.Null({ description: 'Handed over.' }),
+          ...errorResponses('TASK_NOT_FOUND', 'TASK_NOT_RUNNING', 'STDIN_CLOSED', 'PAYLOAD_TOO_LARGE'),
+        },
+      },
+      validatorCompiler: ({ schema, httpPart }) =>
+        httpPart === 'body' ? () => true : app.validatorCompiler!({ schema, httpPart } as never),
+    },
+    async (request, reply) => {
+      const bytes = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
+      await tasks.writeStdin(request.principal, request.params.taskId, bytes, request.query.close ?? false);
+      return reply.code(204).send(null);
+    },
+  );
+
+  app.get(
+    '/tasks/:taskId/output/:stream',
+    {
+      schema: {
+        operationId: 'getTaskOutput',
+        tags,
+        summary: 'Read a task’s output',
+        description: 'The exact bytes of stdout or stderr, as far as they are stored. Ranges are supported.',
+        params: closed({ taskId: TaskId, stream: ref(OutputStream) }),
+        response: {
+          200: {
+            description: 'All bytes.',
+            content: { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } },
+          },
+          206: {
+            description: 'The range.',
+            content: { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } },
+          },
+          ...errorResponses('TASK_NOT_FOUND', 'RANGE_NOT_SATISFIABLE'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { row } = await tasks.find(request.principal, request.params.taskId);
+      const stream = request.params.stream;
+      const range = byteRange(request.headers.range, await tasks.outputSize(row, stream), reply);
+      reply.header('content-type', 'application/octet-stream');
+      return reply.send(
+        Readable.from(tasks.outputBytes(row, stream, range.start, range.end), { objectMode: false }),
+      );
+    },
+  );
+}

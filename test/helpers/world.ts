@@ -1,0 +1,111 @@
+// A real service in a directory of its own on a port of its own, taken down with the test: nothing of it stays.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import pino from 'pino';
+import type { Test } from 'tap';
+import { buildApp } from '../../src/app.js';
+import { loadConfig } from '../../src/config.js';
+import type { Session } from '../../src/sessions/schema.js';
+import type { Task } from '../../src/tasks/schema.js';
+
+export interface Reply<T = Record<string, unknown>> {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly body: T;
+}
+
+export interface World {
+  readonly url: string;
+  readonly dataDir: string;
+  call<T = Record<string, unknown>>(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers?: Record<string, string>,
+  ): Promise<Reply<T>>;
+  /** A new session; fails the test when it is refused. */
+  session(body?: Record<string, unknown>): Promise<Session>;
+  /** Submits and waits for the end. */
+  run(
+    sessionId: string,
+    tool: string,
+    args: Record<string, unknown>,
+    more?: Record<string, unknown>,
+  ): Promise<Task>;
+  /** Submits and does not wait. */
+  submit(
+    sessionId: string,
+    tool: string,
+    args: Record<string, unknown>,
+    more?: Record<string, unknown>,
+  ): Promise<Task>;
+  python(sessionId: string, code: string, more?: Record<string, unknown>): Promise<Task>;
+  writeFile(sessionId: string, path: string, contents: string): Promise<Task>;
+  readFile(sessionId: string, path: string): Promise<string>;
+  /** Stops this service and starts another on the same data. */
+  restart(): Promise<void>;
+}
+
+/** Starts a service; `settings` are environment variables on top of the defaults. */
+export async function startService(t: Test, settings: Record<string, string> = {}): Promise<World> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'codegen-worker-test-'));
+  const log = pino({ level: process.env.TEST_LOG_LEVEL ?? 'silent' });
+  const start = async () => {
+    const config = loadConfig({ DATA_DIR: dataDir, PORT: '0', SHUTDOWN_GRACE_SECONDS: '0', ...settings });
+    const app = await buildApp(config, { log, checkReplies: true });
+    await app.start();
+    return { app, url: await app.listen() };
+  };
+  let running = await start();
+  t.teardown(async () => {
+    await running.app.close();
+    await rm(dataDir, { recursive: true, force: true });
+  });
+
+  const call: World['call'] = async (method, path, body, headers = {}) => {
+    const response = await fetch(running.url + path, {
+      method,
+      headers: { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    const isJson = response.headers.get('content-type')?.includes('json') ?? false;
+    return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
+  };
+  const must = async <T>(method: string, path: string, body?: unknown): Promise<T> => {
+    const reply = await call<T>(method, path, body);
+    if (reply.status >= 300)
+      throw new Error(`${method} ${path}: ${reply.status} ${JSON.stringify(reply.body)}`);
+    return reply.body;
+  };
+  const submit: World['submit'] = (sessionId, tool, args, more = {}) =>
+    must('POST', `/v1/sessions/${sessionId}/tasks`, { tool, arguments: args, ...more });
+  const run: World['run'] = async (sessionId, tool, args, more = {}) => {
+    let task = await must<Task>('POST', `/v1/sessions/${sessionId}/tasks?wait=60`, {
+      tool,
+      arguments: args,
+      ...more,
+    });
+    while (task.endedAt === null) task = await must<Task>('GET', `/v1/tasks/${task.taskId}?wait=60`);
+    return task;
+  };
+  return {
+    get url() {
+      return running.url;
+    },
+    dataDir,
+    call,
+    submit,
+    run,
+    session: (body = {}) => must('POST', '/v1/sessions', body),
+    python: (sessionId, code, more) => run(sessionId, 'run.python', { code }, more),
+    writeFile: (sessionId, path, contents) => run(sessionId, 'fs.write', { path, contents }),
+    readFile: async (sessionId, path) =>
+      String((await run(sessionId, 'fs.read', { path })).outputs?.contents),
+    restart: async () => {
+      await running.app.close();
+      running = await start();
+    },
+  };
+}
