@@ -33,13 +33,6 @@ export const SessionExpiringEvent = sessionEvent('session.expiring', 'SessionExp
   inSeconds: Type.Integer({ description: '60 or 10.' }),
 });
 
-export const SessionUsageEvent = sessionEvent('session.usage', 'SessionUsageEvent', {
-  memoryBytes: Type.Optional(Type.Integer()),
-  cpuMs: Type.Optional(Type.Number()),
-  processes: Type.Optional(Type.Integer()),
-  diskBytes: Type.Optional(Type.Integer()),
-});
-
 export const TaskQueuedEvent = taskEvent('task.queued', 'TaskQueuedEvent', {
   tool: Type.String(),
   position: Type.Integer({ minimum: 0, description: 'Tasks before it in the session’s lane.' }),
@@ -90,7 +83,6 @@ export const CheckpointCreatedEvent = sessionEvent('checkpoint.created', 'Checkp
 export const EVENT_SCHEMAS = [
   SessionStateEvent,
   SessionExpiringEvent,
-  SessionUsageEvent,
   TaskQueuedEvent,
   TaskStartedEvent,
   TaskProgressEvent,

@@ -30,7 +30,6 @@ export const SESSION_STATES = [
   'ready',
   'active',
   'checkpointing',
-  'paused',
   'terminating',
   'terminated',
   'failed',
@@ -218,14 +217,13 @@ export const Capacity = closed(
   {
     total: Type.Integer({ description: 'MAX_SESSIONS.' }),
     active: Type.Integer({ description: 'Sessions that hold a slot.' }),
-    paused: Type.Integer(),
     available: Type.Integer(),
     queuedTasks: Type.Integer({ description: 'Tasks waiting in the lanes of all sessions.' }),
     runningTasks: Type.Integer(),
   },
   {
     $id: 'Capacity',
-    examples: [{ total: 50, active: 3, paused: 0, available: 47, queuedTasks: 0, runningTasks: 1 }],
+    examples: [{ total: 50, active: 3, available: 47, queuedTasks: 0, runningTasks: 1 }],
   },
 );
 export type Capacity = Static<typeof Capacity>;

@@ -274,7 +274,6 @@ export class Sessions {
     return {
       total,
       active,
-      paused: 0,
       available: Math.max(0, total - active),
       queuedTasks: lives.reduce((sum, live) => sum + live.lane.waiting, 0),
       runningTasks: lives.reduce((sum, live) => sum + live.lane.running, 0),
@@ -334,8 +333,8 @@ export class Sessions {
     return live;
   }
 
-  async #store(live: LiveSession, change: StateChange): Promise<void> {
-    const { row } = live;
+  async #store({ row }: LiveSession, change: StateChange): Promise<void> {
+    if (change.events.length === 0) return this.#options.repository.write(change.statements);
     await this.#options.journal.append({ id: row.id, sessionId: row.session_id }, change.events, {
       after: change.statements,
     });

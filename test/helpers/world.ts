@@ -6,6 +6,7 @@ import pino from 'pino';
 import type { Test } from 'tap';
 import { buildApp } from '../../src/app.js';
 import { loadConfig } from '../../src/config.js';
+import type { Event } from '../../src/events/schema.js';
 import type { Session } from '../../src/sessions/schema.js';
 import type { Task } from '../../src/tasks/schema.js';
 
@@ -108,4 +109,27 @@ export async function startService(t: Test, settings: Record<string, string> = {
       running = await start();
     },
   };
+}
+
+/** Everything the journal of a session holds. */
+export async function eventsOf(world: World, sessionId: string): Promise<Event[]> {
+  const all: Event[] = [];
+  for (;;) {
+    const after = all.at(-1)?.seq ?? 0;
+    const { body } = await world.call<{ events: Event[] }>(
+      'GET',
+      `/v1/sessions/${sessionId}/events?after=${after}&limit=1000`,
+    );
+    if (body.events.length === 0) return all;
+    all.push(...body.events);
+  }
+}
+
+/** Asks until the answer is something; tap's own time-out ends a wait that is in vain. */
+export async function until<T>(ask: () => Promise<T | undefined | null | false | ''>): Promise<T> {
+  for (;;) {
+    const answer = await ask();
+    if (answer) return answer;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
 }
