@@ -93,10 +93,11 @@ function identifyRequests(app: Server): void {
   });
 }
 
-/** JSON with `__proto__` members is refused. No body at all counts as `{}`, so that what is missing has a name. */
+/** JSON and nothing else: a form or plain text is what a web page can send without asking. JSON with `__proto__`
+ *  members is refused. No body at all counts as `{}`, so that what is missing has a name. */
 function acceptJson(app: Server): void {
   const parse = app.getDefaultJsonParser('error', 'error');
-  app.removeContentTypeParser('application/json');
+  app.removeAllContentTypeParsers();
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
     if (body.length === 0) done(null, undefined);
     else parse(request, body as string, done);
