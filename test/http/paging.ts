@@ -1,0 +1,60 @@
+import t from 'tap';
+import { listQuery, listRequest, toPage } from '../../src/http/paging.js';
+
+const id = 'ses_06g4k2m8s5t7v9x1z3b5d7f9h1';
+
+t.test('a query without anything asks for the first page of the default size', async (t) => {
+  t.same(listRequest({}), { limit: 50, metadata: [], values: {} });
+});
+
+t.test('filters are lists, labels are pairs, times are milliseconds', async (t) => {
+  const request = listRequest({
+    limit: 5,
+    createdAfter: '2026-01-01T00:00:00Z',
+    status: 'queued,running',
+    'metadata.team': 'a,b',
+    'metadata.metadata.x': '1',
+  });
+  t.same(request, {
+    limit: 5,
+    createdAfter: Date.UTC(2026, 0, 1),
+    metadata: [
+      { key: 'team', value: 'a,b' },
+      { key: 'metadata.x', value: '1' },
+    ],
+    values: { status: ['queued', 'running'] },
+  });
+});
+
+t.test('a full page names where the next begins, and that cursor leads there', async (t) => {
+  const page = toPage(['a', 'b'], { created_at: 123, id }, 2);
+  t.same(listRequest({ cursor: page.nextCursor }).before, { createdAt: 123, id });
+});
+
+t.test('a page that is not full is the last', async (t) => {
+  t.equal(toPage(['a'], { created_at: 123, id }, 2).nextCursor, null);
+  t.equal(toPage([], undefined, 2).nextCursor, null);
+});
+
+for (const cursor of [
+  '',
+  'nonsense',
+  Buffer.from(`1.${id}' or 1=1`).toString('base64url'),
+  Buffer.from('x.y').toString('base64url'),
+]) {
+  t.test(`the cursor ${JSON.stringify(cursor)} is refused`, async (t) => {
+    t.throws(() => listRequest({ cursor }), {
+      code: 'VALIDATION_FAILED',
+      errors: [{ where: '/query/cursor' }],
+    });
+  });
+}
+
+t.test('a filter takes its own values and no others', async (t) => {
+  const { pattern } = listQuery({ tool: ['fs.read', 'echo'] }).properties.tool as unknown as {
+    pattern: string;
+  };
+  const matches = (text: string) => new RegExp(pattern, 'u').test(text);
+  t.ok(matches('echo') && matches('fs.read,echo'));
+  t.notOk(matches('fsxread') || matches('echo,') || matches('') || matches('echo,other'));
+});
