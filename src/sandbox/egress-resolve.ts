@@ -1,0 +1,81 @@
+// From a listed name to the addresses that may be connected to. A name is looked up once, and what was checked is what
+// is used, so that a second answer (DNS rebinding) finds nobody asking.
+import { lookup } from 'node:dns/promises';
+import { isIP } from 'node:net';
+import { networkInterfaces } from 'node:os';
+import { addressKind, canonicalAddress } from './addresses.js';
+import type { HostAndPort } from './egress-rules.js';
+
+export type LookUp = (host: string) => Promise<readonly string[]>;
+
+/** Why a listed host is not reached after all, in words for the owner of the sandbox. */
+export class EgressRefused extends Error {}
+
+/**
+ * getaddrinfo, because the operator's hosts may stand in /etc/hosts. It occupies a thread that file access needs too,
+ * so only two names are looked up at a time, in all sandboxes together.
+ */
+export const lookUpAddresses: LookUp = async (host) => {
+  while (lookupsNow >= 2) await lookupEnded;
+  lookupsNow += 1;
+  const answer = lookup(host, { all: true });
+  lookupEnded = answer.then(
+    () => {},
+    () => {},
+  );
+  try {
+    return (await answer).map(({ address }) => address);
+  } finally {
+    lookupsNow -= 1;
+  }
+};
+let lookupsNow = 0;
+let lookupEnded: Promise<void> = Promise.resolve();
+
+export interface ResolveOptions {
+  readonly allowPrivate: boolean;
+  /** The service's own listening addresses, `host:port`. */
+  readonly forbidden: readonly string[];
+  readonly lookUp: LookUp;
+}
+
+export interface Destination {
+  /** At least one. */
+  readonly addresses: readonly string[];
+  /** Whether only a policy with `allowPrivate` may go there. */
+  readonly isPrivate: boolean;
+}
+
+/** The addresses of a host that may be connected to; throws `EgressRefused` when there are none. */
+export async function resolveDestination(
+  { host, port }: HostAndPort,
+  { allowPrivate, forbidden, lookUp }: ResolveOptions,
+): Promise<Destination> {
+  const answers = isIP(host) !== 0 ? [host] : await lookUp(host).catch(() => []);
+  if (answers.length === 0) throw new EgressRefused('the name has no address');
+  const reachable = answers.filter((address) => {
+    const kind = addressKind(address);
+    return kind === 'public' || (kind === 'private' && allowPrivate);
+  });
+  if (reachable.length === 0) throw new EgressRefused('the address is private, link-local or reserved');
+  const addresses = reachable.filter((address) => !isForbidden(address, port, forbidden));
+  if (addresses.length === 0) throw new EgressRefused('the address is the service itself');
+  return { addresses, isPrivate: addresses.some((address) => addressKind(address) !== 'public') };
+}
+
+/** A port of the service counts on every address of this machine: it may listen on all of them. */
+function isForbidden(address: string, port: number, forbidden: readonly string[]): boolean {
+  const own = canonicalAddress(address);
+  return forbidden.some((entry) => {
+    const colon = entry.lastIndexOf(':');
+    if (Number(entry.slice(colon + 1)) !== port) return false;
+    return own === canonicalAddress(entry.slice(0, colon).replace(/^\[|\]$/g, '')) || isThisMachine(own);
+  });
+}
+
+function isThisMachine(address: string | null): boolean {
+  if (address === null || address === '::1' || address.startsWith('127.')) return true;
+  return Object.values(networkInterfaces()).some((interfaces) =>
+    interfaces?.some((own) => own.address === address),
+  );
+}
