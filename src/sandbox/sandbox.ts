@@ -171,7 +171,7 @@ export interface SandboxFiles {
     path: string,
     options: { recursive: boolean; pattern?: string; limit: number },
     signal: AbortSignal,
-  ): Promise<{ entries: FileEntry[]; totalCount: number }>;
+  ): Promise<{ entries: FileEntry[]; totalCount: number; unreadableCount: number }>;
   stat(path: string, signal: AbortSignal): Promise<FileEntry>;
   mkdir(path: string, options: { parents: boolean }, signal: AbortSignal): Promise<FileEntry>;
   move(from: string, to: string, options: { overwrite: boolean }, signal: AbortSignal): Promise<FileEntry>;
