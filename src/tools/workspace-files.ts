@@ -1,0 +1,43 @@
+// What the file tools share: how a path is given, how an entry is shown, and how a refusal ends the task.
+import { type TProperties, Type } from '@sinclair/typebox';
+import { closed, stringEnum, Timestamp } from '../lib/typebox.js';
+import { FileError } from '../sandbox/sandbox.js';
+import { ToolError } from './tool.js';
+
+export const WorkspacePath = (description: string) =>
+  Type.String({
+    minLength: 1,
+    maxLength: 4096,
+    pattern: '^[^\\u0000]*$',
+    description: `${description} Relative to the workspace, or absolute below /workspace.`,
+  });
+
+const entryProperties = {
+  path: Type.String({
+    description: 'Relative to the workspace, links on the way resolved. What is no UTF-8 in it is U+FFFD.',
+  }),
+  name: Type.String(),
+  type: stringEnum(['file', 'directory', 'symlink', 'other'], {
+    description: '`other`: a FIFO, socket or device, which is never opened.',
+  }),
+  sizeBytes: Type.Integer({ minimum: 0 }),
+  mode: Type.String({ pattern: '^[0-7]{4}$', description: 'Permission bits in octal.', examples: ['0644'] }),
+  modifiedAt: Timestamp(),
+  target: Type.Optional(Type.String({ description: 'Of a symlink: what it says, not resolved.' })),
+} satisfies TProperties;
+
+export const Entry = () => closed(entryProperties);
+
+/** The outputs of a tool whose result is one entry. */
+export const entryOutputs = ($id: string, description: string) =>
+  closed(entryProperties, { $id, description });
+
+/** Ends the task as `toolError` with the code and words of the refusal. */
+export async function orToolError<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (error instanceof FileError) throw new ToolError(error.code, error.message, { cause: error });
+    throw error;
+  }
+}
