@@ -6,7 +6,11 @@ import json
 import os
 import queue
 import struct
+import sys
 import threading
+
+# The modules beside this one; the helper runs none of the session's code, so nobody else meets them.
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from file_operations import OPERATIONS
 from paths import Refused
