@@ -77,7 +77,7 @@ export class Executor {
     const killMs = ending.first && ending.sinceDecidedMs;
     ending.record(result.ending ?? { cause: 'finished' });
     await started;
-    await output.close();
+    await output.flush();
     await this.#storeEnd(task, { result, output, killMs, durationMs: performance.now() - startedAt });
   }
 
@@ -181,7 +181,10 @@ export class Executor {
     const now = this.#now();
     const ending = this.#describe(task, result, killMs);
     const status = statusOf(ending);
-    const usage: Usage = { ...result.usage, outputBytes: output?.totalBytes ?? 0 };
+    const usage: Usage = {
+      ...result.usage,
+      outputBytes: output ? output.bytes.stdout + output.bytes.stderr : 0,
+    };
     const change = task.status === 'running' ? task.session.taskEnded(now) : { events: [], statements: [] };
     const shown = endedOutputs(result.outputs, task.tool.hasStreams ? output : undefined);
     const unit: readonly NewEvent[] = [
