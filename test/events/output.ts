@@ -1,0 +1,216 @@
+import t, { type Test } from 'tap';
+import type { Journal } from '../../src/events/journal.js';
+import { OutputWriter } from '../../src/events/output.js';
+import type { NewEvent, OutputStream } from '../../src/events/schema.js';
+import { addSession, addTask, openJournal } from '../helpers/store.js';
+
+type OutputEvent = Extract<NewEvent, { type: 'task.output' }>;
+
+/** A writer into a journal that stores when it is told to. */
+function heldUpWriter({ maxBytes = Number.MAX_SAFE_INTEGER } = {}) {
+  const appends: { events: readonly OutputEvent[]; store(): void; refuse(error: Error): void }[] = [];
+  const journal: Pick<Journal, 'append'> = {
+    append: (_session, events) =>
+      new Promise((resolve, reject) => {
+        appends.push({ events: events as OutputEvent[], store: () => resolve([]), refuse: reject });
+      }),
+  };
+  const errors: unknown[] = [];
+  let limits = 0;
+  const writer = new OutputWriter({
+    journal,
+    session: { id: 's', sessionId: 's' },
+    task: { id: 't', taskId: 'task' },
+    maxBytes,
+    onLimit: () => limits++,
+    onError: (error) => errors.push(error),
+  });
+  const textOf = ({ events }: (typeof appends)[number]) =>
+    events.map(({ data, bytes }) => `${data.stream}:${Buffer.from(bytes).toString()}`);
+  return { writer, appends, errors, textOf, limits: () => limits };
+}
+
+async function storedWriter(t: Test, { maxBytes = Number.MAX_SAFE_INTEGER } = {}) {
+  const { store, journal } = await openJournal(t);
+  const { row, key } = await addSession(store);
+  const task = await addTask(store, row);
+  let limits = 0;
+  const writer = new OutputWriter({
+    journal,
+    session: key,
+    task: { id: task.id, taskId: task.task_id },
+    maxBytes,
+    onLimit: () => limits++,
+    onError: (error) => t.error(error),
+  });
+  const stored = async (stream: OutputStream) => {
+    const rows = await store.query
+      .selectFrom('output')
+      .select(['offset', 'bytes'])
+      .where('stream', '=', stream)
+      .orderBy('offset')
+      .execute();
+    let end = 0;
+    for (const { offset, bytes } of rows) {
+      t.equal(offset, end, 'each begins where the one before it ended');
+      end += bytes.byteLength;
+    }
+    return Buffer.concat(rows.map(({ bytes }) => bytes));
+  };
+  return { writer, stored, store, limits: () => limits };
+}
+
+t.test('the first chunk goes at once, those right after it go together', async (t) => {
+  const { writer, appends, textOf } = heldUpWriter();
+  writer.write('stdout', Buffer.from('first'));
+  t.equal(appends.length, 1, 'in the same turn');
+  writer.write('stdout', Buffer.from('sec'));
+  writer.write('stdout', Buffer.from('ond'));
+  t.equal(appends.length, 1);
+  for (const append of appends) append.store();
+  const flushed = writer.flush();
+  t.same(appends.map(textOf), [['stdout:first'], ['stdout:second']]);
+  appends[1]!.store();
+  await flushed;
+});
+
+t.test('bytes that wait are sent after a moment, without any more coming', async (t) => {
+  const { writer, stored, store } = await storedWriter(t);
+  writer.write('stdout', Buffer.from('a'));
+  writer.write('stdout', Buffer.from('b'));
+  while ((await store.query.selectFrom('output').select('seq').execute()).length < 2) {
+    await new Promise(setImmediate);
+  }
+  t.equal((await stored('stdout')).toString(), 'ab');
+});
+
+t.test('the two streams keep their order', async (t) => {
+  const { writer, appends, textOf } = heldUpWriter();
+  writer.write('stdout', Buffer.from('0'));
+  for (const [stream, text] of [
+    ['stdout', '1'],
+    ['stderr', '2'],
+    ['stderr', '3'],
+    ['stdout', '4'],
+  ] as const) {
+    writer.write(stream, Buffer.from(text));
+  }
+  void writer.flush();
+  t.same(textOf(appends[1]!), ['stdout:1', 'stderr:23', 'stdout:4']);
+  t.same(
+    appends[1]!.events.map(({ data }) => data.offset),
+    [1, 0, 2],
+  );
+});
+
+t.test('a character that is split over chunks is not split over events', async (t) => {
+  const { writer, appends } = heldUpWriter();
+  const text = 'aü€😀z'.repeat(20_000);
+  const bytes = Buffer.from(text);
+  for (let from = 0, size = 1; from < bytes.length; from += size, size = (size * 7) % 997 || 1) {
+    writer.write('stdout', bytes.subarray(from, from + size));
+  }
+  void writer.flush();
+  const events = appends.flatMap(({ events }) => events);
+  t.equal(events.map((event) => Buffer.from(event.bytes).toString()).join(''), text);
+  t.ok(
+    events.every(({ bytes }) => !Buffer.from(bytes).toString().includes('\ufffd')),
+    'each event is whole text',
+  );
+  t.ok(events.every(({ bytes }) => bytes.length <= 64 * 1024));
+});
+
+t.test('a character that never ends is stored at the end, as it is', async (t) => {
+  const { writer, stored } = await storedWriter(t);
+  writer.write('stdout', Buffer.from([0x61, 0xf0, 0x9f]));
+  writer.write('stderr', Buffer.from([0xff, 0xfe]));
+  await writer.flush();
+  t.same(await stored('stdout'), Buffer.from([0x61, 0xf0, 0x9f]));
+  t.same(await stored('stderr'), Buffer.from([0xff, 0xfe]));
+});
+
+t.test('output is stored exactly up to the limit, which is told once', async (t) => {
+  const { writer, stored, limits } = await storedWriter(t, { maxBytes: 100_003 });
+  const chunk = Buffer.from('0123456789'.repeat(1000));
+  for (let index = 0; index < 8; index++) {
+    await writer.write('stdout', chunk);
+    await writer.write('stderr', chunk);
+  }
+  await writer.flush();
+  t.equal(limits(), 1);
+  t.same(writer.bytes, { stdout: 50_003, stderr: 50_000 });
+  t.equal((await stored('stdout')).length, 50_003);
+  t.equal((await stored('stderr')).length, 50_000);
+});
+
+t.test('exactly the limit is not over the limit', async (t) => {
+  const { writer, limits } = heldUpWriter({ maxBytes: 4 });
+  writer.write('stdout', Buffer.from('ab'));
+  writer.write('stderr', Buffer.from('cd'));
+  t.equal(limits(), 0);
+  writer.write('stderr', Buffer.from('e'));
+  t.equal(limits(), 1);
+});
+
+t.test(
+  'who prints faster than the store writes is asked to wait, and let on when half is stored',
+  async (t) => {
+    const { writer, appends } = heldUpWriter();
+    const chunk = Buffer.alloc(64 * 1024, 'x');
+    let asked: void | Promise<void>;
+    let written = 0;
+    while (!asked) {
+      asked = writer.write('stdout', chunk);
+      written += chunk.length;
+    }
+    t.equal(written, 4 * 1024 * 1024);
+    let letOn = false;
+    const waiting = asked.then(() => {
+      letOn = true;
+    });
+    for (const append of appends.slice(0, 20)) append.store();
+    await new Promise(setImmediate);
+    t.equal(letOn, false);
+    for (const append of appends.slice(20)) append.store();
+    await waiting;
+    t.equal(writer.write('stdout', chunk), undefined);
+  },
+);
+
+t.test('when the store refuses, it is told once, nothing waits, and the rest is dropped', async (t) => {
+  const { writer, appends, errors } = heldUpWriter();
+  const chunk = Buffer.alloc(4 * 1024 * 1024, 'x');
+  const asked = writer.write('stdout', chunk);
+  const refusal = new Error('no space');
+  appends[0]!.refuse(refusal);
+  await asked;
+  t.equal(writer.write('stdout', chunk), undefined);
+  await writer.flush();
+  t.same(errors, [refusal]);
+  t.equal(appends.length, 1);
+});
+
+t.test('a million small prints become few events, and nothing is lost', async (t) => {
+  const { writer, stored, store } = await storedWriter(t);
+  const line = Buffer.from('\n');
+  for (let index = 0; index < 1_000_000; index++) {
+    const asked = writer.write('stdout', line);
+    if (asked) await asked;
+  }
+  await writer.flush();
+  t.equal((await stored('stdout')).length, 1_000_000);
+  const { count } = await store.query
+    .selectFrom('events')
+    .select((eb) => eb.fn.countAll<number>().as('count'))
+    .executeTakeFirstOrThrow();
+  t.ok(count < 300, `${count} events`);
+});
+
+t.test('tails and counts follow what was kept', async (t) => {
+  const { writer } = heldUpWriter({ maxBytes: 20_000 });
+  writer.write('stdout', Buffer.from(`${'x'.repeat(10_000)}the end`));
+  writer.write('stderr', Buffer.from('short'));
+  t.match(writer.tail('stdout'), { text: /^x+the end$/, truncated: true });
+  t.same(writer.tail('stderr'), { text: 'short', truncated: false });
+  t.same(writer.bytes, { stdout: 10_007, stderr: 5 });
+});
