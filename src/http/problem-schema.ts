@@ -33,7 +33,6 @@ export const Problem = Type.Object(
   {
     $id: 'Problem',
     description: 'RFC 9457 problem document. Some problems carry further members.',
-    examples: [problemExample('SESSION_NOT_FOUND')],
   },
 );
 export type Problem = Static<typeof Problem>;
@@ -71,7 +70,8 @@ function errorResponse(group: readonly ErrorCode[]): ErrorResponse {
     content: {
       [PROBLEM_TYPE]: {
         schema: ref(Problem),
-        examples: Object.fromEntries(group.map((code) => [code, { value: problemExample(code) }])),
+        // Named here, written once under components by openapi-finish.
+        examples: Object.fromEntries(group.map((code) => [code, {}])),
       },
     },
   };
@@ -84,22 +84,4 @@ export function problemTitle(code: ErrorCode): string {
 
 export function problemType(code: ErrorCode): string {
   return `urn:codegen-worker:problem:${code}`;
-}
-
-function problemExample(code: ErrorCode) {
-  const status = ERROR_CODES[code];
-  return {
-    type: problemType(code),
-    title: problemTitle(code),
-    status,
-    detail: `${problemTitle(code)}.`,
-    code,
-    retryable: status === 429 || status === 503,
-    outcome: status === 500 ? 'unknown' : 'notStarted',
-    requestId: '5f0c2f6e-7d0e-4a53-9b0e-0a6f7c1f3f5d',
-    errors:
-      code === 'VALIDATION_FAILED'
-        ? [{ where: '/body/limits/memoryMb', given: 8, rule: 'must be at least 32' }]
-        : [],
-  };
 }

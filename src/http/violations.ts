@@ -126,11 +126,12 @@ function ruleOf({ keyword, params, data, parentSchema, message }: SchemaError): 
 }
 
 function unknownMember(name: string, schema: Record<string, unknown> | undefined): string {
-  const pattern = Object.keys((schema?.patternProperties as object | undefined) ?? {})[0];
-  if (pattern !== undefined) return `the name ${PATTERNS_IN_WORDS[pattern] ?? `must match ${pattern}`}`;
   const known = Object.keys((schema?.properties as object | undefined) ?? {});
-  if (known.length === 0) return 'is not a known member; none are';
-  return `is not a known member${didYouMean(name, known)}; known are: ${known.join(', ')}`;
+  const pattern = Object.keys((schema?.patternProperties as object | undefined) ?? {})[0];
+  const named = pattern && (PATTERNS_IN_WORDS[pattern] ?? `must match ${pattern}`);
+  if (known.length === 0) return named ? `the name ${named}` : 'is not a known member; none are';
+  const others = named ? `; any other name ${named}` : '';
+  return `is not a known member${didYouMean(name, known)}; known are: ${known.join(', ')}${others}`;
 }
 
 function oneOf(allowed: unknown[], given: unknown): string {
