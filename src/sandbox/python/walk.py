@@ -53,9 +53,9 @@ class Cursor:
 
     def go_to(self, names):
         """Walks to the directory with these names, by way of what both paths share."""
-        shared = 0
-        while shared < min(len(names), len(self._names)) and names[shared] == self._names[shared]:
-            shared += 1
+        shared = min(len(names), len(self._names))
+        if names[:shared] != self._names[:shared]:
+            shared = next(i for i, (name, own) in enumerate(zip(names, self._names)) if name != own)
         while len(self._names) > shared:
             self.leave()
         for name in names[shared:]:
