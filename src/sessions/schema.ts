@@ -20,6 +20,7 @@ export const Metadata = Type.Record(
     $id: 'Metadata',
     description: 'Labels of the client: at most 64 strings.',
     maxProperties: 64,
+    additionalProperties: false,
     examples: [{ team: 'search' }],
   },
 );
@@ -120,6 +121,7 @@ export const CreateSession = closed(
         Type.String({ maxLength: 32_768, pattern: '^[^\\u0000]*$' }),
         {
           maxProperties: 128,
+          additionalProperties: false,
           description: 'Environment of every task. Write-only: the record shows the names.',
           examples: [{ GREETING: 'hello' }],
         },
@@ -156,6 +158,7 @@ export const PatchSession = closed(
         Type.String({ pattern: '^[^\\u0000]{1,128}$' }),
         nullable(Type.String({ maxLength: 4096 })),
         {
+          additionalProperties: false,
           description: 'Merged into the record (RFC 7396): null removes a label.',
         },
       ),
