@@ -52,7 +52,7 @@ export const SHM_BYTES = 16 * MIB;
 /** Files of the library's `etc/` that appear in the sandbox's /etc. */
 const ETC_FILES = ['passwd', 'group', 'hosts', 'nsswitch.conf'] as const;
 
-/** Every argument of bubblewrap, the command included. Meant for `--args FD`, which hides host paths from /proc. */
+/** The options, meant for `--args FD`, which hides host paths from /proc. The command goes beside them, after `--`. */
 export function bubblewrapArgs(policy: BubblewrapPolicy): string[] {
   const { workspace, library } = policy;
   const capabilities = policy.capabilities ?? [];
@@ -76,8 +76,6 @@ export function bubblewrapArgs(policy: BubblewrapPolicy): string[] {
     ...descriptor('--seccomp', policy.seccompFd),
     ...descriptor('--json-status-fd', policy.statusFd),
     ...descriptor('--block-fd', policy.blockFd),
-    '--',
-    ...policy.command,
   ];
 }
 

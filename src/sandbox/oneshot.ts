@@ -1,5 +1,9 @@
 // Sandboxes that live for one program of our own: walking, filling and deleting a workspace.
 import type { Readable, Writable } from 'node:stream';
+import { INSIDE_LIBRARY } from './bubblewrap.js';
+import { type Launched, launch } from './launch.js';
+import type { SandboxHost } from './sandbox-host.js';
+import type { Workspace } from './workspace.js';
 
 /** One program in a sandbox of its own. */
 export interface OneShot {
@@ -23,3 +27,30 @@ export interface OneShotProgram {
 }
 
 export type SpawnOneShot = (program: OneShotProgram) => Promise<OneShot>;
+
+/** Starts it; `adopt` puts it under limits. */
+export function launchOneShot(
+  host: SandboxHost,
+  workspace: Workspace,
+  program: OneShotProgram,
+  adopt: (pids: readonly number[]) => Promise<void>,
+): Promise<Launched> {
+  const writes = program.workspace === 'write';
+  if (program.workspace !== 'none') workspace.makeUsable();
+  return launch({
+    bubblewrap: host.bubblewrap,
+    seccomp: host.closedFilter,
+    uid: workspace.uid,
+    adopt,
+    policy: {
+      library: host.directories.library,
+      workspace: program.workspace === 'none' ? null : { source: workspace.path, writable: writes },
+      capabilities: program.overrideOwner ? [...READ_ALL, ...(writes ? CHANGE_ALL : [])] : [],
+      env: { PATH: '/usr/bin:/bin', LANG: 'C.UTF-8' },
+      command: [host.python.path, '-I', '-S', `${INSIDE_LIBRARY}/${program.script}`, ...program.args],
+    },
+  });
+}
+
+const READ_ALL = ['CAP_DAC_OVERRIDE', 'CAP_DAC_READ_SEARCH'];
+const CHANGE_ALL = ['CAP_FOWNER'];

@@ -1,0 +1,110 @@
+// How a sandbox with an agent is started.
+import { Agent } from './agent.js';
+import {
+  INSIDE_EGRESS_SOCKET,
+  INSIDE_LIBRARY,
+  NESTING_CAPABILITIES,
+  SHM_BYTES,
+  TMP_BYTES,
+} from './bubblewrap.js';
+import { launch } from './launch.js';
+import type { ChildGroup, LimitGroup } from './limits/limits.js';
+import { descendants, keeperAndMain } from './members.js';
+import type { SandboxHost } from './sandbox-host.js';
+import { INSIDE_PIP, type Workspace } from './workspace.js';
+
+/** Modules that programs often use; loaded once, they cost a program nothing. Of the standard library only: others
+ *  start threads or keep random state, which a fork must not share. */
+const PRELOADED =
+  'json re math collections itertools functools datetime time random string copy textwrap pathlib glob shutil subprocess tempfile io csv hashlib base64 typing dataclasses enum decimal fractions statistics urllib.parse traceback inspect argparse logging pickle uuid struct zlib socket asyncio concurrent.futures multiprocessing multiprocessing.spawn'.split(
+    ' ',
+  );
+
+/** Processes of ours in a sandbox, which its limit on processes must leave room for: bubblewrap, the agent, the
+ *  helper with its threads, the bridge, and a keeper beside each program. */
+export const PROCESSES_OF_OURS = 24;
+
+export interface AgentKind {
+  /** Takes program after program; else it gets exactly one. */
+  readonly lasting: boolean;
+  /** Takes programs at all, and not only file operations. */
+  readonly programs: boolean;
+  readonly egressSocket: string;
+  readonly diskBytes: number;
+  readonly maxOpenFiles: number;
+}
+
+/** Resolves when its process runs, under the limits of `group`; it is ready for work a little later (`ready`). */
+export async function launchAgent(
+  host: SandboxHost,
+  workspace: Workspace,
+  group: LimitGroup,
+  kind: AgentKind,
+): Promise<Agent> {
+  workspace.makeUsable();
+  const { nested } = host;
+  const launched = await launch({
+    bubblewrap: host.bubblewrap,
+    uid: workspace.uid,
+    // With capabilities inside, the agent has to mount and unshare, which the filter forbids its children.
+    seccomp: nested ? null : host.filter,
+    adopt: (pids) => group.adopt(pids),
+    policy: {
+      workspace: { source: workspace.path, writable: true },
+      library: host.directories.library,
+      binds: [
+        { source: kind.egressSocket, target: INSIDE_EGRESS_SOCKET },
+        { source: host.directories.pip, target: INSIDE_PIP },
+      ],
+      capabilities: nested ? NESTING_CAPABILITIES : [],
+      env: { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: '/workspace', LANG: 'C.UTF-8', TMPDIR: '/tmp' },
+      command: [
+        host.python.path,
+        '-I',
+        '-S',
+        `${INSIDE_LIBRARY}/agent.py`,
+        JSON.stringify({
+          nested,
+          applyFilter: nested,
+          spare: kind.programs,
+          refill: kind.programs && kind.lasting,
+          preload: kind.programs && kind.lasting ? PRELOADED : [],
+          tmpBytes: TMP_BYTES,
+          shmBytes: SHM_BYTES,
+          helperLimits: { fileBytes: kind.diskBytes, openFiles: kind.maxOpenFiles },
+        }),
+      ],
+    },
+  });
+  return new Agent({
+    launched,
+    groupFor: (keeperPid) => groupFor(host, workspace, group, launched.pid, keeperPid),
+    groupCounts: host.limiter.kind !== null,
+    idleMs: kind.lasting ? host.agentIdleMs : null,
+    log: host.log,
+  });
+}
+
+let programsSoFar = 0;
+
+/** A group of its own for a process that waits for its program, so that its memory is counted, and ends, apart. */
+async function groupFor(
+  host: SandboxHost,
+  workspace: Workspace,
+  group: LimitGroup,
+  bubblewrapPid: number,
+  keeperPid: number,
+): Promise<ChildGroup> {
+  programsSoFar += 1;
+  const [child, members] = await Promise.all([
+    group.child(`p${programsSoFar}`),
+    group.processes().then((pids) => pids ?? descendants(bubblewrapPid)),
+  ]);
+  await child.adopt(
+    await keeperAndMain(members, keeperPid, {
+      uid: workspace.uid ?? process.getuid?.() ?? 0,
+      nested: host.nested,
+    }),
+  );
+  return child;
+}

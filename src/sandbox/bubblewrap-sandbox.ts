@@ -1,0 +1,324 @@
+// One sandbox: a workspace, the limits around it, and an agent that comes when there is work and goes when there is none.
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Undo } from '../lib/undo.js';
+import type { Agent, HelperChannel } from './agent.js';
+import { type AgentKind, launchAgent, PROCESSES_OF_OURS } from './agent-launch.js';
+import { EgressProxy } from './egress.js';
+import { HelperFiles } from './files.js';
+import { continueAll, stopAll } from './freeze.js';
+import type { Launched } from './launch.js';
+import type { LimitGroup } from './limits/limits.js';
+import { descendants } from './members.js';
+import { launchOneShot, type OneShotProgram } from './oneshot.js';
+import { ProgramExec } from './program-exec.js';
+import { processLimits, programRequest } from './program-request.js';
+import type {
+  EgressPolicy,
+  Exec,
+  ExecEnd,
+  ExecRequest,
+  OutputSink,
+  Sandbox,
+  SandboxSpec,
+  SandboxUsage,
+} from './sandbox.js';
+import type { SandboxHost } from './sandbox-host.js';
+import type { TreeEntry } from './tree.js';
+import { readTree } from './tree-reader.js';
+import { removeTree, writeTree } from './tree-writer.js';
+import type { Workspace } from './workspace.js';
+
+/** Something that runs: an agent or a one-shot helper. */
+interface Running {
+  readonly pid: number;
+  readonly ended: Promise<unknown>;
+  kill(why: string): void;
+}
+
+export class BubblewrapSandbox implements Sandbox {
+  readonly files = new HelperFiles(() => this.#connectHelper());
+  #egress: EgressPolicy;
+  #group: Promise<LimitGroup> | undefined;
+  #proxy: Promise<EgressProxy> | undefined;
+  #agent: Promise<Agent> | undefined;
+  readonly #agents = new Set<Agent>();
+  readonly #helpers = new Set<Launched>();
+  readonly #starting = new Set<Promise<unknown>>();
+  #frozen: { readonly agents: readonly Agent[]; readonly stopped: readonly number[] } | undefined;
+  #closing: Promise<void> | undefined;
+  #removing: Promise<void> | undefined;
+  /** Of sockets and groups that belong to one program or helper. */
+  #lastNumber = 0;
+
+  constructor(
+    private readonly host: SandboxHost,
+    private readonly spec: SandboxSpec,
+    private readonly workspace: Workspace,
+  ) {
+    this.#egress = spec.egress;
+  }
+
+  get id(): string {
+    return this.spec.id;
+  }
+
+  get uid(): number | null {
+    return this.workspace.uid;
+  }
+
+  async warm(): Promise<void> {
+    await (await this.#currentAgent()).ready;
+  }
+
+  exec(request: ExecRequest, sink: OutputSink): Exec {
+    const egress = request.egress ?? this.#egress;
+    const exec = new ProgramExec(
+      programRequest(request, {
+        env: this.spec.env,
+        egress,
+        python: this.host.python.path,
+        limits: processLimits(this.spec.limits, {
+          hasCgroup: this.host.limiter.kind !== null,
+          processesOfOurs: PROCESSES_OF_OURS,
+        }),
+      }),
+      request.memoryBytes,
+      request,
+      sink,
+    );
+    if (request.program.kind === 'pip' || request.egress !== undefined || !this.host.nested) {
+      const ended = this.#runAlone(exec, request);
+      return {
+        ended,
+        writeStdin: (chunk, close) => exec.writeStdin(chunk, close),
+        end: (graceMs) => exec.end(graceMs),
+      };
+    }
+    this.#currentAgent().then(
+      (agent) => agent.run(exec),
+      (error: unknown) => exec.settle(didNotStart(error)),
+    );
+    return exec;
+  }
+
+  setEgress(policy: EgressPolicy): void {
+    this.#egress = policy;
+    void this.#proxy?.then((proxy) => proxy.setPolicy(policy));
+    void this.#agent?.then((agent) => agent.bridge(policy.allow.length > 0)).catch(() => {});
+  }
+
+  async usage(): Promise<SandboxUsage> {
+    return (await (await this.#group)?.usage()) ?? {};
+  }
+
+  async freeze(): Promise<'frozen' | 'stopped' | 'idle'> {
+    await Promise.allSettled([...this.#starting]);
+    if (this.#frozen) throw new Error('the sandbox is frozen already');
+    const agents = [...this.#agents];
+    if (agents.length === 0) return 'idle';
+    for (const agent of agents) agent.clock.pause();
+    try {
+      const isFrozen = await (await this.#ownGroup()).freeze();
+      this.#frozen = { agents, stopped: isFrozen ? [] : await stopAll(() => this.#members(agents)) };
+      return isFrozen ? 'frozen' : 'stopped';
+    } catch (error) {
+      for (const agent of agents) agent.clock.resume();
+      throw error;
+    }
+  }
+
+  async thaw(): Promise<void> {
+    const frozen = this.#frozen;
+    if (!frozen) return;
+    this.#frozen = undefined;
+    await (await this.#ownGroup()).thaw();
+    continueAll(frozen.stopped);
+    for (const agent of frozen.agents) agent.clock.resume();
+  }
+
+  readTree(signal: AbortSignal): AsyncIterable<TreeEntry> {
+    return readTree((program) => this.#spawn(program), signal);
+  }
+
+  writeTree(entries: AsyncIterable<TreeEntry>, signal: AbortSignal): Promise<void> {
+    return writeTree((program) => this.#spawn(program), entries, signal);
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  remove(): Promise<void> {
+    this.#removing ??= this.#remove();
+    return this.#removing;
+  }
+
+  /** The session's own agent: the one that lives, or a new one. */
+  async #currentAgent(): Promise<Agent> {
+    for (;;) {
+      const known = this.#agent;
+      const agent = await known?.catch(() => undefined);
+      if (agent && !agent.isGone) return agent;
+      if (this.#agent === known) this.#agent = this.#startOwnAgent();
+      if (known !== undefined && agent === undefined) continue;
+      return this.#agent!;
+    }
+  }
+
+  async #startOwnAgent(): Promise<Agent> {
+    const socket = this.#socketPath('');
+    this.#proxy ??= this.#startProxy(socket, this.#egress);
+    await this.#proxy;
+    const agent = await this.#startAgent({ lasting: true, programs: this.host.nested, egressSocket: socket });
+    if (this.#egress.allow.length > 0) await this.#bridge(agent);
+    return agent;
+  }
+
+  #startAgent(kind: Pick<AgentKind, 'lasting' | 'programs' | 'egressSocket'>): Promise<Agent> {
+    const { diskBytes, maxOpenFiles } = this.spec.limits;
+    return this.#start(this.#agents, async () => {
+      const group = await this.#ownGroup();
+      return launchAgent(this.host, this.workspace, group, { ...kind, diskBytes, maxOpenFiles });
+    });
+  }
+
+  /** Keeps account of what runs, so that closing misses nothing. */
+  #start<T extends Running>(running: Set<T>, launch: () => Promise<T>): Promise<T> {
+    const starting = (async () => {
+      if (this.#closing) throw new Error('the sandbox is closed');
+      const one = await launch();
+      running.add(one);
+      void one.ended.then(() => running.delete(one));
+      if (this.#closing) one.kill('the sandbox is closed');
+      return one;
+    })();
+    this.#starting.add(starting);
+    const done = () => this.#starting.delete(starting);
+    starting.then(done, done);
+    return starting;
+  }
+
+  async #bridge(agent: Agent): Promise<void> {
+    await agent.bridge(true).catch((error: unknown) => {
+      this.host.log.warn({ sandbox: this.id, err: error }, 'no way to the egress proxy');
+    });
+  }
+
+  /** Runs one program in a sandbox that has only this program, and a proxy of its own if the request says so. */
+  async #runAlone(exec: ProgramExec, request: ExecRequest): Promise<ExecEnd> {
+    const undo = new Undo();
+    try {
+      if (request.program.kind === 'pip') await this.host.pipReady();
+      const egress = request.egress ?? this.#egress;
+      this.#lastNumber += 1;
+      const egressSocket = this.#socketPath(`-${this.#lastNumber}`);
+      const proxy = await this.#startProxy(egressSocket, egress);
+      undo.push('egress proxy', () => proxy.close());
+      if (!exec.isSettled) {
+        const agent = await this.#startAgent({ lasting: false, programs: true, egressSocket });
+        undo.push('agent', () => {
+          agent.kill('its program ended');
+          return agent.ended;
+        });
+        if (egress.allow.length > 0) await this.#bridge(agent);
+        agent.run(exec);
+      }
+      await exec.ended;
+    } catch (error) {
+      exec.settle(didNotStart(error));
+    }
+    await undo.run().catch((error: unknown) => {
+      this.host.log.warn({ sandbox: this.id, err: error }, 'sandbox of one program not undone');
+    });
+    return exec.ended;
+  }
+
+  async #connectHelper(): Promise<HelperChannel> {
+    return (await this.#currentAgent()).connectHelper();
+  }
+
+  #ownGroup(): Promise<LimitGroup> {
+    this.#group ??= this.#makeGroup(this.id);
+    return this.#group;
+  }
+
+  #makeGroup(id: string): Promise<LimitGroup> {
+    const { limits } = this.spec;
+    return this.host.limiter.create(id, {
+      ...limits,
+      maxProcesses: limits.maxProcesses + PROCESSES_OF_OURS,
+    });
+  }
+
+  #socketPath(suffix: string): string {
+    return join(this.host.directories.sockets, `${this.id}${suffix}.sock`);
+  }
+
+  async #startProxy(socketPath: string, policy: EgressPolicy): Promise<EgressProxy> {
+    const { log } = this.host;
+    const proxy = new EgressProxy({
+      socketPath,
+      policy,
+      log,
+      ...(this.uid === null ? {} : { owner: this.uid }),
+    });
+    await proxy.start();
+    return proxy;
+  }
+
+  async #members(agents: readonly Agent[]): Promise<number[]> {
+    const grouped = await (await this.#ownGroup()).processes();
+    return grouped ?? (await Promise.all(agents.map(({ pid }) => descendants(pid)))).flat();
+  }
+
+  async #close(): Promise<void> {
+    while (this.#starting.size + this.#agents.size + this.#helpers.size > 0) {
+      const running = [...this.#agents, ...this.#helpers];
+      // A frozen process does not take its end.
+      if (running.length > 0) await this.thaw();
+      for (const one of running) one.kill('the sandbox was closed');
+      await Promise.allSettled([...this.#starting, ...running.map(({ ended }) => ended)]);
+    }
+    const group = await this.#group?.catch(() => undefined);
+    this.#group = undefined;
+    await group?.kill();
+    await group?.remove();
+    await (await this.#proxy?.catch(() => undefined))?.close();
+    await rm(this.#socketPath(''), { force: true });
+  }
+
+  async #remove(): Promise<void> {
+    await this.close();
+    if (this.workspace.exists()) {
+      await removeTree((program) => this.#spawn(program), new AbortController().signal);
+    }
+    this.workspace.removeEmpty();
+    this.host.removed(this);
+  }
+
+  /** A helper gets limits of its own, since those of the programs may be frozen, or used up. */
+  async #spawn(program: OneShotProgram): Promise<Launched> {
+    this.#lastNumber += 1;
+    const group = await this.#makeGroup(`${this.id}-helper${this.#lastNumber}`);
+    try {
+      const launched = await launchOneShot(this.host, this.workspace, program, (pids) => group.adopt(pids));
+      this.#helpers.add(launched);
+      void launched.ended.then(() => this.#helpers.delete(launched));
+      void launched.ended.then(() => group.remove());
+      return launched;
+    } catch (error) {
+      await group.remove();
+      throw error;
+    }
+  }
+}
+
+function didNotStart(error: unknown): ExecEnd {
+  const message = error instanceof Error ? error.message : String(error);
+  return {
+    how: { kind: 'sandboxDied', message: `the sandbox could not be started: ${message}` },
+    processesKilled: 0,
+  };
+}

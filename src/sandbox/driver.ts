@@ -1,0 +1,225 @@
+// Makes sandboxes with bubblewrap on this host: finds what the host can do, keeps what all sandboxes share, and finds
+// workspaces of an earlier run again.
+import { execFile } from 'node:child_process';
+import { readdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { IsolationUnavailable } from '../errors.js';
+import { Undo } from '../lib/undo.js';
+import type { Logger } from '../observability/logger.js';
+import { BubblewrapSandbox } from './bubblewrap-sandbox.js';
+import { HostDirectories, instanceOf } from './host-directories.js';
+import { findLimiter } from './limits/find.js';
+import type { Limiter } from './limits/limits.js';
+import { unpackPip } from './pip-copy.js';
+import { probeIsolation } from './probe.js';
+import type { IsolationLevel, IsolationReport, Sandbox, SandboxDriver, SandboxSpec } from './sandbox.js';
+import type { SandboxHost } from './sandbox-host.js';
+import { seccompFilter } from './seccomp.js';
+import { isHostRoot, UidPool, type UidRange, uidsOfUsers } from './uids.js';
+import { Workspace, workspacesBelow } from './workspace.js';
+
+export interface BubblewrapDriverOptions {
+  readonly dataDir: string;
+  readonly log: Logger;
+  /** Below this level nothing runs. */
+  readonly minimum: IsolationLevel;
+  /** As root: host uids for sandboxes. */
+  readonly uids: UidRange;
+  readonly agentIdleMs: number;
+  /** Default: the strongest that this host allows. */
+  readonly limiter?: Limiter;
+}
+
+const BUBBLEWRAP = '/usr/bin/bwrap';
+const PYTHON = '/usr/bin/python3';
+
+export class BubblewrapDriver implements SandboxDriver {
+  readonly #options: BubblewrapDriverOptions;
+  readonly #undo = new Undo();
+  readonly #sandboxes = new Map<string, BubblewrapSandbox>();
+  #uids: UidPool | null = null;
+  #host: SandboxHost | undefined;
+  #isolation: IsolationReport | undefined;
+  #starting: Promise<void> | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: BubblewrapDriverOptions) {
+    this.#options = options;
+  }
+
+  start(): Promise<void> {
+    this.#starting ??= this.#start();
+    return this.#starting;
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  get isolation(): IsolationReport {
+    if (!this.#isolation) throw new Error('the driver has not started');
+    return this.#isolation;
+  }
+
+  async create(spec: SandboxSpec): Promise<Sandbox> {
+    const host = this.#hostOrRefusal();
+    const uid = this.#uids?.take() ?? null;
+    const workspace = this.#workspace(host, spec.id, uid);
+    try {
+      workspace.create(host.python.version);
+    } catch (error) {
+      await rm(workspace.directory, { recursive: true, force: true });
+      if (uid !== null) this.#uids?.free(uid);
+      throw error;
+    }
+    return this.#add(host, spec, workspace);
+  }
+
+  async attach(spec: SandboxSpec, uid: number | null): Promise<Sandbox> {
+    const host = this.#hostOrRefusal();
+    const workspace = this.#workspace(host, spec.id, uid);
+    if (!workspace.exists()) throw new Error(`the workspace of ${spec.id} is gone`);
+    if (uid !== null) {
+      this.#uids?.claim(uid);
+      await killAllOf(uid);
+    }
+    return this.#add(host, spec, workspace);
+  }
+
+  async sweep(keepIds: ReadonlySet<string>): Promise<void> {
+    const host = this.#hostOrRefusal();
+    await host.limiter.sweep(keepIds);
+    for (const { id, uid } of await workspacesBelow(host.directories.workspaces)) {
+      if (keepIds.has(id) || this.#sandboxes.has(id)) continue;
+      // Without its workspace directory there is nothing inside that anybody could own.
+      const sandbox = await this.attach({ ...SWEPT, id }, this.#uids && uid).catch(() => null);
+      if (sandbox) await sandbox.remove();
+      else this.#workspace(host, id, null).removeEmpty();
+    }
+  }
+
+  async #start(): Promise<void> {
+    const { dataDir, log, minimum } = this.#options;
+    try {
+      const [uidMap, passwd] = await Promise.all([
+        readFile('/proc/self/uid_map', 'utf8'),
+        readFile('/etc/passwd', 'utf8').catch(() => ''),
+      ]);
+      const isRoot = isHostRoot(process.getuid?.() ?? -1, uidMap);
+      if (isRoot) this.#uids = new UidPool(this.#options.uids, uidsOfUsers(passwd, this.#options.uids));
+
+      const limiter = this.#options.limiter ?? (await findLimiter(log, await instanceOf(dataDir)));
+      this.#undo.push('limits', () => limiter.close());
+      this.#isolation = await probeIsolation({
+        minimum,
+        dataDir,
+        limiter,
+        bubblewrap: BUBBLEWRAP,
+        uid: this.#uids?.take() ?? null,
+      });
+      const { level } = this.#isolation;
+      if (level === null) return;
+
+      const filter = seccompFilter(process.arch, { sockets: true });
+      const directories = await HostDirectories.open(dataDir, { isRoot, filter });
+      this.#undo.push('host directories', () => directories.close());
+      if (isRoot) {
+        // Kept from being given away until their workspaces are claimed or swept.
+        for (const { uid } of await workspacesBelow(directories.workspaces)) {
+          if (uid !== null) this.#uids?.claim(uid);
+        }
+      }
+      const pip = unpackPip(directories.pip, PYTHON);
+      pip.catch((error: unknown) => log.warn({ err: error }, 'no pip for sandboxes'));
+      this.#undo.push('pip', () => pip.catch(() => {}));
+      this.#host = {
+        directories,
+        limiter,
+        bubblewrap: BUBBLEWRAP,
+        python: { path: PYTHON, version: await pythonVersion() },
+        filter,
+        closedFilter: seccompFilter(process.arch, { sockets: false }),
+        nested: level === 'full',
+        agentIdleMs: this.#options.agentIdleMs,
+        pipReady: () => pip,
+        removed: ({ id, uid }) => {
+          this.#sandboxes.delete(id);
+          if (uid !== null) this.#uids?.free(uid);
+        },
+        log,
+      };
+    } catch (error) {
+      await this.#undo.run();
+      throw error;
+    }
+  }
+
+  async #close(): Promise<void> {
+    await this.#starting?.catch(() => {});
+    const closed = await Promise.allSettled([...this.#sandboxes.values()].map((sandbox) => sandbox.close()));
+    this.#host = undefined;
+    await this.#undo.run();
+    const failed = closed.find((each) => each.status === 'rejected');
+    if (failed) throw failed.reason;
+  }
+
+  #hostOrRefusal(): SandboxHost {
+    if (this.#host) return this.#host;
+    const missing = this.#isolation?.missing[0];
+    throw new IsolationUnavailable(
+      missing?.what ?? 'it has not been probed, or the service is stopping',
+      missing?.fix ?? 'Start the service again.',
+    );
+  }
+
+  #workspace({ directories }: SandboxHost, id: string, uid: number | null): Workspace {
+    if (!/^[A-Za-z0-9_-]{1,64}$/.test(id)) throw new Error(`not an id of ours: ${JSON.stringify(id)}`);
+    return new Workspace(join(directories.workspaces, id), uid);
+  }
+
+  #add(host: SandboxHost, spec: SandboxSpec, workspace: Workspace): Sandbox {
+    const sandbox = new BubblewrapSandbox(host, spec, workspace);
+    this.#sandboxes.set(spec.id, sandbox);
+    return sandbox;
+  }
+}
+
+/** A sandbox that is only there to be removed. */
+const SWEPT: Omit<SandboxSpec, 'id'> = {
+  env: {},
+  egress: { allow: [], allowPrivate: false },
+  limits: {
+    memoryBytes: 512 * 1024 ** 2,
+    cpuPercent: 100,
+    diskBytes: 1024 ** 2,
+    maxInodes: 1,
+    maxProcesses: 16,
+    maxOpenFiles: 256,
+  },
+};
+
+async function pythonVersion(): Promise<string> {
+  const { stdout } = await promisify(execFile)(PYTHON, [
+    '-I',
+    '-S',
+    '-c',
+    'import sys; print("%d.%d" % sys.version_info[:2])',
+  ]);
+  return stdout.trim();
+}
+
+/** What an earlier run left, should it have lost its parent without dying with it. */
+async function killAllOf(uid: number): Promise<void> {
+  for (const name of await readdir('/proc')) {
+    if (!/^\d+$/.test(name)) continue;
+    const status = await readFile(`/proc/${name}/status`, 'latin1').catch(() => '');
+    if (Number(/^Uid:\s+(\d+)/m.exec(status)?.[1] ?? -1) !== uid) continue;
+    try {
+      process.kill(Number(name), 'SIGKILL');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
+  }
+}

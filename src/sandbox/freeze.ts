@@ -1,0 +1,45 @@
+// Stops processes with signals, where the kernel cannot freeze them as a group.
+import { readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const MAX_ROUNDS = 100;
+
+/** Stops all of them until a look finds nobody running; `members` is asked again each time, as they may fork.
+ *  Resolves with those that were running, who are to be continued. */
+export async function stopAll(members: () => Promise<readonly number[]>): Promise<number[]> {
+  const stopped = new Set<number>();
+  for (let round = 0; round < MAX_ROUNDS; round += 1) {
+    const states = await Promise.all(
+      (await members()).map(async (pid) => ({ pid, state: await stateOf(pid) })),
+    );
+    const running = states.filter(({ state }) => !STILL.has(state));
+    if (running.length === 0) return [...stopped];
+    for (const { pid } of running) {
+      stopped.add(pid);
+      signal(pid, 'SIGSTOP');
+    }
+    await sleep(Math.min(round, 10));
+  }
+  continueAll([...stopped]);
+  throw new Error('the processes of the sandbox could not be stopped');
+}
+
+export function continueAll(pids: readonly number[]): void {
+  for (const pid of pids) signal(pid, 'SIGCONT');
+}
+
+/** Stopped, traced, dead or gone. */
+const STILL = new Set(['T', 't', 'Z', 'X', '']);
+
+async function stateOf(pid: number): Promise<string> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => '');
+  return stat.slice(stat.lastIndexOf(')') + 2).charAt(0);
+}
+
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}

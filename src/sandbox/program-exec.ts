@@ -1,0 +1,190 @@
+// One program, from being asked for until nothing of it is left. How it ends is decided by our own clock: the agent is
+// told, and when it does not confirm in time, the program's group is killed, and then the whole sandbox.
+import { constants } from 'node:os';
+import { deferred } from '../lib/deferred.js';
+import type { AttentiveClock } from './attentive-clock.js';
+import type { ChildGroup } from './limits/limits.js';
+import { type Exec, type ExecEnd, type OutputSink, StdinGone } from './sandbox.js';
+import { SendWindow } from './send-window.js';
+
+const STDIN_UNDER_WAY = 256 * 1024;
+/** From SIGKILL until the agent must have confirmed; then from killing the group until the sandbox is killed. */
+const CONFIRM_WITHIN_MS = 1_000;
+const GROUP_GONE_WITHIN_MS = 1_000;
+
+/** What a program needs of the agent that runs it. */
+export interface ProgramHost {
+  readonly clock: AttentiveClock;
+  /** The program's own group; null when none could be made. */
+  readonly group: ChildGroup | null;
+  /** What the group tells about usage is better than what the agent tells. */
+  readonly groupCounts: boolean;
+  sendStdin(bytes: Uint8Array): void;
+  sendStdinEnd(): void;
+  terminate(): void;
+  kill(): void;
+  /** The last resort: takes the sandbox and all in it away. */
+  killSandbox(why: string): void;
+}
+
+export class ProgramExec implements Exec {
+  readonly #ended = deferred<ExecEnd>();
+  readonly ended = this.#ended.promise;
+  readonly stdin = new SendWindow(STDIN_UNDER_WAY);
+  #host: ProgramHost | undefined;
+  #isSettled = false;
+  #isTerminated = false;
+  #isKilled = false;
+  #grace: NodeJS.Timeout | undefined;
+  #patience = () => {};
+  /** Members of the program's group when we had to kill it ourselves. */
+  #killedByUs = 0;
+
+  constructor(
+    /** As the agent takes it, JSON. */
+    readonly request: Buffer,
+    readonly memoryBytes: number | undefined,
+    input: { readonly stdin: Uint8Array; readonly stdinOpen: boolean },
+    readonly sink: OutputSink,
+  ) {
+    this.stdin.write(input.stdin).catch(() => {});
+    if (!input.stdinOpen) this.stdin.end();
+  }
+
+  get isSettled(): boolean {
+    return this.#isSettled;
+  }
+
+  async writeStdin(chunk: Uint8Array, close: boolean): Promise<void> {
+    if (this.stdin.isEnding) throw new StdinGone('standard input was closed');
+    const taken = this.stdin.write(chunk);
+    if (close) this.stdin.end();
+    await taken;
+  }
+
+  end(graceMs: number): void {
+    if (this.#isSettled || this.#isKilled) return;
+    if (!this.#host) {
+      this.settle({ how: { kind: 'signaled', signal: 'SIGKILL' }, processesKilled: 0 });
+      return;
+    }
+    clearTimeout(this.#grace);
+    if (graceMs <= 0) {
+      this.#kill(this.#host);
+      return;
+    }
+    if (!this.#isTerminated) this.#host.terminate();
+    this.#isTerminated = true;
+    this.#grace = setTimeout(() => this.#kill(this.#host!), graceMs);
+  }
+
+  /** The request is on its way. */
+  begin(host: ProgramHost): void {
+    this.#host = host;
+    this.stdin.open(
+      (bytes) => host.sendStdin(bytes),
+      () => host.sendStdinEnd(),
+    );
+  }
+
+  stdinGone(): void {
+    this.stdin.fail(new StdinGone('nobody reads standard input any more'));
+  }
+
+  /** The agent says that all of the program is gone, and how it went; `report` may be anything. */
+  async exited(report: unknown): Promise<void> {
+    const { group, groupCounts } = this.#host!;
+    const said = readReport(report);
+    try {
+      if (group && ((await group.processes())?.length ?? 0) > 0) await group.kill();
+      const [oomKills, usage] = await Promise.all([
+        group?.oomKills() ?? 0,
+        groupCounts ? group?.usage() : undefined,
+      ]);
+      const { how } = said;
+      const limit =
+        oomKills > 0
+          ? 'outOfMemory'
+          : how.kind === 'signaled' && how.signal === 'SIGXFSZ'
+            ? 'diskLimit'
+            : undefined;
+      this.settle({
+        how,
+        ...(limit ? { limit } : {}),
+        processesKilled: Math.max(said.processesKilled, this.#killedByUs),
+        cpuMs: usage?.cpuMs ?? said.cpuMs,
+        peakMemoryBytes: usage?.peakMemoryBytes ?? said.peakMemoryBytes,
+      });
+    } catch (error) {
+      // Something of it may be left: only the end of the whole sandbox, which settles us, can be vouched for.
+      this.#host!.killSandbox(`what a program left could not be removed: ${String(error)}`);
+    }
+  }
+
+  /** The agent is gone, and with it everything in the sandbox. */
+  async sandboxDied(message: string): Promise<void> {
+    const oomKills = await Promise.resolve(this.#host?.group?.oomKills()).catch(() => 0);
+    this.settle({
+      how: this.#isKilled ? { kind: 'signaled', signal: 'SIGKILL' } : { kind: 'sandboxDied', message },
+      ...(oomKills ? { limit: 'outOfMemory' as const } : {}),
+      processesKilled: this.#host ? Math.max(1, this.#killedByUs) : 0,
+    });
+  }
+
+  settle(end: ExecEnd): void {
+    if (this.#isSettled) return;
+    this.#isSettled = true;
+    clearTimeout(this.#grace);
+    this.#patience();
+    this.stdin.fail(new StdinGone('the program has ended'));
+    this.#ended.resolve(end);
+  }
+
+  #kill(host: ProgramHost): void {
+    if (this.#isSettled || this.#isKilled) return;
+    this.#isKilled = true;
+    host.kill();
+    this.#patience = host.clock.after(CONFIRM_WITHIN_MS, () => void this.#killGroup(host));
+  }
+
+  async #killGroup(host: ProgramHost): Promise<void> {
+    this.#patience = host.clock.after(GROUP_GONE_WITHIN_MS, () =>
+      host.killSandbox('it did not end a program that was to be killed'),
+    );
+    // The keeper is among them, and is none of the program's processes.
+    const members = await host.group?.processes().catch(() => null);
+    this.#killedByUs = Math.max(0, (members?.length ?? 0) - 1);
+    await host.group?.kill().catch(() => {});
+  }
+}
+
+const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));
+
+type Report = Pick<ExecEnd, 'how' | 'processesKilled' | 'cpuMs' | 'peakMemoryBytes'>;
+
+/** What the agent said of an end, with every value made one that we would say ourselves. */
+function readReport(report: unknown): Report {
+  const said = (typeof report === 'object' && report !== null ? report : {}) as Record<string, unknown>;
+  return {
+    how: readHow(said),
+    processesKilled: count(said.killed) ?? 0,
+    cpuMs: count(said.cpuMs),
+    peakMemoryBytes: count(said.peakMemoryBytes),
+  };
+}
+
+function readHow({ failed, signal, exitCode }: Record<string, unknown>): ExecEnd['how'] {
+  if (typeof failed === 'object' && failed !== null) {
+    const { code, message } = failed as Record<string, unknown>;
+    return { kind: 'spawnFailed', code: text(code, 64), message: text(message, 2000) };
+  }
+  const code = count(exitCode);
+  if (code !== undefined && code <= 255) return { kind: 'exited', exitCode: code };
+  const number = count(signal) ?? constants.signals.SIGKILL;
+  return { kind: 'signaled', signal: SIGNAL_NAMES.get(number) ?? `SIG${Math.min(number, 255)}` };
+}
+
+const text = (value: unknown, maxChars: number) => String(value ?? 'unknown').slice(0, maxChars);
+
+const count = (value: unknown) =>
+  typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : undefined;

@@ -1,0 +1,24 @@
+import type { Logger } from '../observability/logger.js';
+import type { HostDirectories } from './host-directories.js';
+import type { Limiter } from './limits/limits.js';
+
+/** What all sandboxes of a driver share. */
+export interface SandboxHost {
+  readonly directories: HostDirectories;
+  readonly limiter: Limiter;
+  /** Path of bwrap. */
+  readonly bubblewrap: string;
+  readonly python: { readonly path: string; readonly version: string };
+  /** For programs of the session. */
+  readonly filter: Buffer;
+  /** For programs of ours that need no sockets at all. */
+  readonly closedFilter: Buffer;
+  /** Programs get namespaces of their own inside a lasting sandbox; else each gets a sandbox of its own. */
+  readonly nested: boolean;
+  readonly agentIdleMs: number;
+  /** Resolves when pip is unpacked; rejects with what is missing. */
+  readonly pipReady: () => Promise<void>;
+  /** Nothing of the sandbox is left. */
+  readonly removed: (sandbox: { readonly id: string; readonly uid: number | null }) => void;
+  readonly log: Logger;
+}
