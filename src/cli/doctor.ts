@@ -1,0 +1,66 @@
+// `codegen-worker doctor`: what this host can do for isolation, what is missing, and what to do about it.
+import { readFileSync } from 'node:fs';
+import type { Config } from '../config.js';
+import { createLogger } from '../observability/logger.js';
+import { findLimiter } from '../sandbox/limits/find.js';
+import { probeIsolation } from '../sandbox/probe.js';
+import type { IsolationReport } from '../sandbox/sandbox.js';
+import { isHostRoot } from '../sandbox/uids.js';
+
+const USAGE = 'Usage: codegen-worker doctor [--json]\n';
+
+/** Resolves with the exit code: 0 when tasks can run here, 1 when not. */
+export async function runDoctor(
+  config: Config,
+  args: readonly string[],
+  write: (text: string) => void = (text) => process.stdout.write(text),
+): Promise<number> {
+  const unknown = args.find((arg) => arg !== '--json');
+  if (unknown !== undefined) {
+    write(`There is no option "${unknown}".\n${USAGE}`);
+    return 2;
+  }
+  const limiter = await findLimiter(
+    createLogger({ level: 'silent', format: 'json' }),
+    `doctor-${process.pid}`,
+  );
+  try {
+    const isRoot = isHostRoot(process.getuid?.() ?? -1, readFileSync('/proc/self/uid_map', 'utf8'));
+    const report = await probeIsolation({
+      minimum: config.ISOLATION_MIN,
+      dataDir: config.DATA_DIR,
+      limiter,
+      // The last of the range, which a running service reaches last.
+      uid: isRoot ? config.SANDBOX_UID_FIRST + config.SANDBOX_UID_COUNT - 1 : null,
+    });
+    write(args.includes('--json') ? `${JSON.stringify(report, null, 2)}\n` : describeIsolation(report));
+    return report.level === null ? 1 : 0;
+  } finally {
+    await limiter.close();
+  }
+}
+
+/** The report for people. */
+export function describeIsolation(report: IsolationReport): string {
+  const { level, minimum, checks, limits, missing, versions } = report;
+  const width = Math.max(...checks.map(({ name }) => name.length));
+  const paragraphs = [
+    level === null
+      ? `Tasks are refused on this host: no level of isolation from ${minimum} up holds.`
+      : `Isolation level: ${level} (least allowed: ${minimum}). Tasks can run.`,
+    checks.map(
+      ({ name, ok, detail }) => `  ${ok ? 'ok  ' : 'FAIL'}  ${name.padEnd(width)}  ${indent(detail)}`,
+    ),
+    [
+      `Limits: ${limits.cgroup === null ? 'rlimits and a watcher (no cgroup can be used)' : `cgroup ${limits.cgroup}`}; disk: ${limits.disk}.`,
+      `Versions: ${Object.entries(versions)
+        .map(([name, version]) => `${name} ${version}`)
+        .join(', ')}.`,
+    ],
+    ...missing.map(({ what, fix }) => [`Missing: ${what}`, ...fix.split('\n').map((line) => `    ${line}`)]),
+  ];
+  return `${paragraphs.map((lines) => [lines].flat().join('\n')).join('\n\n')}\n`;
+}
+
+/** A complaint of several lines stays in its column. */
+const indent = (detail: string) => detail.trim().split('\n').slice(0, 5).join('\n        ');

@@ -1,0 +1,108 @@
+// What the probe saw from inside, held against what was promised. Pure; each check is one sentence of the promise.
+import { readlinkSync } from 'node:fs';
+import type { IsolationCheck } from './sandbox.js';
+
+/** What `python/probe.py` says; an attempt is null when it worked, else the name of the error. */
+export interface ProbeFacts {
+  readonly python: string;
+  readonly uid: number;
+  readonly gid: number;
+  readonly capabilities: Readonly<Record<string, string>>;
+  readonly noNewPrivileges: boolean;
+  readonly seccomp: boolean;
+  readonly namespaces: Readonly<Record<string, string>>;
+  readonly processes: number;
+  readonly interfaces: readonly string[];
+  readonly environment: readonly string[];
+  readonly visible: readonly string[];
+  readonly written: Readonly<Record<string, string | null>>;
+  readonly settings: Readonly<Record<string, string | null>>;
+  readonly newUserNamespace: string | null;
+  readonly workspace: string | null;
+  readonly temporary: string | null;
+}
+
+export interface HostFacts {
+  /** Host uid of the sandbox, as the kernel tells us from outside. */
+  readonly uid: number | null;
+  readonly namespaces: Readonly<Record<string, string>>;
+}
+
+/** Set by bubblewrap and by Python itself. */
+const OWN_ENVIRONMENT = new Set(['PWD', 'LC_CTYPE']);
+/** The probe and at most its parents; anything more is a process of somebody else. */
+const MOST_PROCESSES = 4;
+
+export function judge(inside: ProbeFacts, host: HostFacts): IsolationCheck[] {
+  const shared = Object.entries(inside.namespaces)
+    .filter(([name, link]) => host.namespaces[name] === link)
+    .map(([name]) => name);
+  const held = Object.entries(inside.capabilities).filter(([, bits]) => !/^0+$/.test(bits));
+  const written = worked(inside.written);
+  const settings = worked(inside.settings);
+  const interfaces = inside.interfaces.filter((name) => name !== 'lo');
+  const environment = inside.environment.filter((name) => !OWN_ENVIRONMENT.has(name));
+  return [
+    check('namespaces', shared, 'user, pid, mnt, net, ipc and uts are its own', 'shared with the host'),
+    {
+      name: 'uid',
+      ok: host.uid !== null && host.uid !== 0 && inside.uid !== 0 && inside.gid !== 0,
+      detail: `uid ${inside.uid} inside, ${host.uid ?? 'unknown'} on the host`,
+    },
+    check(
+      'capabilities',
+      held.map(([name, bits]) => `${name} ${bits}`),
+      'none, and none to be had',
+      'held',
+    ),
+    {
+      name: 'noNewPrivileges',
+      ok: inside.noNewPrivileges,
+      detail: inside.noNewPrivileges ? 'set-uid programs give nothing' : 'not set',
+    },
+    {
+      name: 'seccomp',
+      ok: inside.seccomp,
+      detail: inside.seccomp ? 'the filter is in force' : 'no filter is in force',
+    },
+    {
+      name: 'processes',
+      ok: inside.processes <= MOST_PROCESSES,
+      detail: `${inside.processes} visible in /proc`,
+    },
+    check('hostFiles', inside.visible, 'nothing private exists inside', 'visible'),
+    check('readOnly', written, 'only the workspace and temporary directories can be written', 'writable'),
+    check('kernelSettings', settings, 'cannot be opened for writing', 'can be opened for writing'),
+    check('network', interfaces, 'only its own loopback', 'other interfaces'),
+    check('environment', environment, 'nothing of the service', 'set inside'),
+    {
+      name: 'userNamespaces',
+      ok: inside.newUserNamespace !== null,
+      detail:
+        inside.newUserNamespace === null ? 'another one could be made inside' : 'no further one can be made',
+    },
+    {
+      name: 'workspace',
+      ok: inside.workspace === null && inside.temporary === null,
+      detail: `workspace: ${inside.workspace ?? 'writable'}, /tmp: ${inside.temporary ?? 'writable'}`,
+    },
+  ];
+}
+
+/** The namespaces that this service is in. */
+export function ownNamespaces(): Record<string, string> {
+  return Object.fromEntries(
+    ['user', 'pid', 'mnt', 'net', 'ipc', 'uts'].map((name) => [name, readlinkSync(`/proc/self/ns/${name}`)]),
+  );
+}
+
+const worked = (attempts: Readonly<Record<string, string | null>>) =>
+  Object.entries(attempts)
+    .filter(([, error]) => error === null)
+    .map(([path]) => path);
+
+const check = (name: string, offenders: readonly string[], good: string, bad: string): IsolationCheck => ({
+  name,
+  ok: offenders.length === 0,
+  detail: offenders.length === 0 ? good : `${bad}: ${offenders.join(', ')}`,
+});
