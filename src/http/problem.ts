@@ -32,13 +32,14 @@ export function problemDocument(error: PublicError, requestId: string): Problem 
  *  as INTERNAL with nothing but a reference to the log. */
 export function toPublicError(error: unknown, request: FastifyRequest): PublicError {
   if (error instanceof PublicError) return error;
-  const { code, statusCode, message } = error as Partial<FastifyError>;
+  const { code, statusCode, message } = (error ?? {}) as Partial<FastifyError>;
   if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new PayloadTooLarge(request.routeOptions.bodyLimit);
   if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') {
     return new UnsupportedMediaType(request.headers['content-type'] ?? '');
   }
-  if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
-    const where = code?.startsWith('FST_ERR_CTP') || error instanceof SyntaxError ? '/body' : '/';
+  const isFastifys = code?.startsWith('FST_') || error instanceof SyntaxError;
+  if (isFastifys && statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
+    const where = code === undefined || code.startsWith('FST_ERR_CTP') ? '/body' : '/';
     return new ValidationFailed([{ where, rule: message ?? 'must be well formed' }]);
   }
   return new InternalError(error);

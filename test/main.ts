@@ -1,0 +1,102 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import t, { type Test } from 'tap';
+
+const MAIN = fileURLToPath(new URL('../src/main.js', import.meta.url));
+
+interface Service {
+  readonly child: ChildProcess;
+  readonly exited: Promise<number | null>;
+  stderr(): string;
+  /** The first log line with this message. */
+  line(message: string): Promise<Record<string, string>>;
+}
+
+function start(t: Test, settings: Record<string, string>): Service {
+  const child = spawn(process.execPath, [MAIN], {
+    env: { PATH: process.env.PATH, PORT: '0', LOG_FORMAT: 'json', SHUTDOWN_GRACE_SECONDS: '0', ...settings },
+  });
+  let stdout = '';
+  let stderr = '';
+  const waiting = new Set<() => void>();
+  child.stdout.on('data', (chunk) => {
+    stdout += chunk;
+    for (const look of waiting) look();
+  });
+  child.stderr.on('data', (chunk) => {
+    stderr += chunk;
+  });
+  const exited = once(child, 'close').then(([code]) => code as number | null);
+  t.teardown(() => {
+    if (child.exitCode === null) child.kill('SIGKILL');
+    return exited;
+  });
+  const line = (message: string) =>
+    new Promise<Record<string, string>>((resolve, reject) => {
+      const look = () => {
+        for (const text of stdout.split('\n')) {
+          if (!text.includes(`"msg":"${message}"`)) continue;
+          waiting.delete(look);
+          resolve(JSON.parse(text));
+          return;
+        }
+      };
+      waiting.add(look);
+      look();
+      exited.then(() => reject(new Error(`no "${message}" in:\n${stdout}${stderr}`)));
+    });
+  return { child, exited, stderr: () => stderr, line };
+}
+
+t.test('it says where it listens, serves, and SIGTERM ends it with 0', async (t) => {
+  const service = start(t, { DATA_DIR: t.testdir() });
+  const { address } = await service.line('listening');
+  t.match(await (await fetch(`${address}/healthz`)).json(), { status: 'alive' });
+  service.child.kill('SIGTERM');
+  await service.line('closed');
+  t.equal(await service.exited, 0);
+});
+
+t.test('a port that is taken is a reason one can read, and exit code 1', async (t) => {
+  const other = createServer().listen(0, '127.0.0.1');
+  await once(other, 'listening');
+  t.teardown(() => other.close());
+  const { port } = other.address() as { port: number };
+  const service = start(t, { DATA_DIR: t.testdir(), PORT: String(port) });
+  t.equal(await service.exited, 1);
+  t.match(service.stderr(), `port ${port} of 127.0.0.1 is in use`);
+});
+
+t.test('a second service on the same data does not start, and says why', async (t) => {
+  const DATA_DIR = t.testdir();
+  const first = start(t, { DATA_DIR });
+  await first.line('listening');
+  const second = start(t, { DATA_DIR });
+  t.equal(await second.exited, 1);
+  t.match(second.stderr(), /cannot start:\n {2}\S/);
+  first.child.kill('SIGTERM');
+  t.equal(await first.exited, 0);
+});
+
+t.test('wrong settings end the start before anything is opened', async (t) => {
+  const service = start(t, { DATA_DIR: t.testdir(), HOST: '0.0.0.0', MAX_SESSIONS: 'many' });
+  t.equal(await service.exited, 1);
+  t.match(service.stderr(), /MAX_SESSIONS=many: must be integer/);
+});
+
+t.test('a second signal hurries: exit code 1', async (t) => {
+  const service = start(t, { DATA_DIR: t.testdir(), SHUTDOWN_GRACE_SECONDS: '60' });
+  const { address } = await service.line('listening');
+  const json = { 'content-type': 'application/json' };
+  const created = await fetch(`${address}/v1/sessions`, { method: 'POST', headers: json, body: '{}' });
+  const { sessionId } = (await created.json()) as { sessionId: string };
+  const body = JSON.stringify({ tool: 'run.command', arguments: { command: ['sleep', '60'] } });
+  await fetch(`${address}/v1/sessions/${sessionId}/tasks`, { method: 'POST', headers: json, body });
+  service.child.kill('SIGTERM');
+  await service.line('closing');
+  service.child.kill('SIGTERM');
+  await service.line('second signal, leaving at once');
+  t.equal(await service.exited, 1);
+});
