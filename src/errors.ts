@@ -149,6 +149,25 @@ export class CapacityExceeded extends PublicError {
   }
 }
 
+export class TooManyReaders extends PublicError {
+  constructor(limit: number) {
+    super('CAPACITY_EXCEEDED', `capacity exceeded: all ${limit} places for live readers are taken.`, {
+      suggestion:
+        'Read pages of JSON instead, close a reader that is no longer needed, or raise MAX_SOCKETS.',
+      retryAfterSeconds: 5,
+    });
+  }
+}
+
+export class TooManySubscriptions extends PublicError {
+  constructor(limit: number) {
+    super('CAPACITY_EXCEEDED', `The socket already follows ${limit} sessions, the most it may.`, {
+      suggestion: 'Unsubscribe from one, subscribe to { "all": true }, or open another socket.',
+      retryable: false,
+    });
+  }
+}
+
 export class TaskNotFound extends PublicError {
   constructor(taskId: string) {
     super('TASK_NOT_FOUND', `There is no task "${taskId}".`, {

@@ -12,6 +12,8 @@ export interface JournalOptions {
   readonly log: Pick<Logger, 'error'>;
   /** Epoch milliseconds. */
   readonly now?: () => number;
+  /** Told how many events an append has stored. */
+  readonly onStored?: (count: number) => void;
 }
 
 /** A session by both its names: the store's, and the client's. */
@@ -32,12 +34,14 @@ export class Journal {
   readonly #store: JournalOptions['store'];
   readonly #log: JournalOptions['log'];
   readonly #now: () => number;
+  readonly #onStored: (count: number) => void;
   readonly #sql: ReturnType<typeof compileStatements>;
 
-  constructor({ store, log, now = Date.now }: JournalOptions) {
+  constructor({ store, log, now = Date.now, onStored = () => {} }: JournalOptions) {
     this.#store = store;
     this.#log = log;
     this.#now = now;
+    this.#onStored = onStored;
     this.#sql = compileStatements(store);
   }
 
@@ -74,6 +78,7 @@ export class Journal {
     const results = await this.#store.write(statements);
     const lastSeq = results[before.length]!.rows[0]!.last_seq as number;
     const firstSeq = lastSeq - events.length + 1;
+    this.#onStored(events.length);
     this.#publish(
       session,
       rows.map(({ output, ...row }, index) => ({

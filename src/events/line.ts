@@ -17,6 +17,7 @@ export interface StoredEvent {
 export interface Line {
   readonly seq: number;
   readonly taskId: string | null;
+  readonly type: EventType;
   readonly json: string;
   /** Set on the last event of a task, and on the last of a session. */
   readonly ends: 'task' | 'session' | undefined;
@@ -28,7 +29,7 @@ export function toLine(sessionId: string, event: StoredEvent): Line {
   const json =
     `{"seq":${seq},"time":"${timestamp(event.time)}","sessionId":${JSON.stringify(sessionId)},${task}` +
     `"type":"${type}","data":${event.bytes ? withText(event.data, event.bytes) : event.data}}`;
-  return { seq, taskId, json, ends: endOf(event) };
+  return { seq, taskId, type, json, ends: endOf(event) };
 }
 
 function withText(data: string, bytes: Uint8Array): string {

@@ -8,7 +8,7 @@ import type { EventType } from './schema.js';
 /** What a reader sees: a session, or one task of it. */
 export interface View {
   readonly session: SessionKey;
-  readonly taskId: string | undefined;
+  readonly taskId?: string | undefined;
 }
 
 /** Where a view begins and ends at this moment. */
@@ -25,7 +25,7 @@ export interface Extent {
   readonly task: string | undefined;
 }
 
-const MAX_BYTES = 1024 * 1024;
+const MAX_BYTES = 512 * 1024;
 
 export class Pages {
   readonly #query: Store['query'];
@@ -51,7 +51,7 @@ export class Pages {
     };
   }
 
-  /** The events after `after`, at most `limit` and about a mebibyte of them; undefined when there are none. Of the
+  /** The events after `after`, at most `limit` and about half a mebibyte of them; undefined when there are none. Of the
    *  extent only what never changes is used. */
   async read(view: View, extent: Extent, after: number, limit: number): Promise<Batch | undefined> {
     const { session, taskId } = view;

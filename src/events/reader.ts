@@ -2,13 +2,19 @@
 // as it comes. Between two steps it holds nothing, so a slow one costs no memory and loses nothing.
 import type { Store } from '../store/store.js';
 import type { Journal, SessionKey } from './journal.js';
-import { Batch } from './line.js';
+import { Batch, type Line } from './line.js';
 import { type Extent, Pages, type View } from './pages.js';
 import type { Event } from './schema.js';
-import { Wakeup } from './tail.js';
+import { type Published, Wakeup } from './tail.js';
 
 export type ReaderStep =
-  | { readonly kind: 'events'; readonly events: readonly Event[]; readonly json: readonly string[] }
+  | {
+      readonly kind: 'events';
+      /** The same object for all who read the same events live. */
+      readonly lines: readonly Line[];
+      readonly json: readonly string[];
+      readonly events: readonly Event[];
+    }
   | { readonly kind: 'head'; readonly seq: number }
   | { readonly kind: 'gap'; readonly from: number; readonly to: number };
 
@@ -37,6 +43,22 @@ export class Reader {
   constructor({ store, journal }: { store: Pick<Store, 'query'>; journal: Journal }) {
     this.#journal = journal;
     this.#pages = new Pages(store);
+  }
+
+  /** Calls back for every commit of every session, until the returned function is called. */
+  watch(watcher: (published: Published) => void): () => void {
+    return this.#journal.tails.watch(watcher);
+  }
+
+  /** The session's newest event. */
+  async head(view: View): Promise<number> {
+    return (await this.#pages.extent(view))?.head ?? 0;
+  }
+
+  /** True when nothing will ever follow `after`. */
+  async isComplete(view: View, after: number): Promise<boolean> {
+    const extent = await this.#pages.extent(view);
+    return !extent || isComplete(extent, after);
   }
 
   /** `head` comes once, when it has caught up; `gap` where retention has removed events. Ends by itself when the
@@ -102,7 +124,10 @@ export class Reader {
 function eventsOf(batch: Batch): ReaderStep {
   return {
     kind: 'events',
-    json: batch.json,
+    lines: batch.lines,
+    get json() {
+      return batch.json;
+    },
     get events() {
       return batch.events;
     },

@@ -97,10 +97,13 @@ export type EventData<T extends EventType> = Extract<Event, { type: T }>['data']
 
 export const EventUnion = discriminated('type', [...EVENT_SCHEMAS], { $id: 'Event' });
 
+const dashboardSessionId = Type.Optional(Type.String({ description: 'On the dashboard socket: whose.' }));
+
 /** Sent on SSE and WebSocket once the reader has everything there is; carries no number of its own in the journal. */
 export const StreamHead = closed(
   {
     type: Type.Literal('stream.head'),
+    sessionId: dashboardSessionId,
     seq: Type.Integer({ minimum: 0, description: 'The newest event’s number.' }),
   },
   { $id: 'StreamHead' },
@@ -110,6 +113,7 @@ export const StreamHead = closed(
 export const StreamGap = closed(
   {
     type: Type.Literal('stream.gap'),
+    sessionId: dashboardSessionId,
     from: Type.Integer(),
     to: Type.Integer({ description: 'Both included.' }),
   },

@@ -157,7 +157,7 @@ t.test(
   async (t) => {
     const { writer, appends } = heldUpWriter();
     const chunk = Buffer.alloc(64 * 1024, 'x');
-    let asked: void | Promise<void>;
+    let asked: undefined | void | Promise<void>;
     let written = 0;
     while (!asked) {
       asked = writer.write('stdout', chunk);

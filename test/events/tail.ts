@@ -5,7 +5,7 @@ import { Tail, Tails, Wakeup } from '../../src/events/tail.js';
 const batch = (from: number, to: number, json = '{}') =>
   new Batch(
     Array.from({ length: to - from + 1 }, (_, index): Line => {
-      return { seq: from + index, taskId: null, json, ends: undefined };
+      return { seq: from + index, taskId: null, type: 'session.expiring', json, ends: undefined };
     }),
   );
 

@@ -1,0 +1,228 @@
+// How events are reached: pages of JSON, server-sent events and WebSockets, all with the same cursor.
+import websocket from '@fastify/websocket';
+import { Type } from '@sinclair/typebox';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { WebSocket } from 'ws';
+import { TooManyReaders } from '../errors.js';
+import { clientGone } from '../http/client-gone.js';
+import { problemDocument, toPublicError } from '../http/problem.js';
+import { errorResponses } from '../http/problem-schema.js';
+import type { Server } from '../http/server.js';
+import { checkCompiler } from '../http/validation.js';
+import type { Principal } from '../lib/principal.js';
+import { closed, ref } from '../lib/typebox.js';
+import { SessionId } from '../sessions/schema.js';
+import { TaskId } from '../tasks/schema.js';
+import { DASHBOARD_MESSAGES, type MessageChecks, TASK_MESSAGES } from './client-messages.js';
+import { CLOSE, Connection } from './connection.js';
+import { serveDashboard } from './dashboard-socket.js';
+import type { SessionKey } from './journal.js';
+import { readPage } from './json-page.js';
+import type { View } from './pages.js';
+import { Places } from './places.js';
+import type { Reader } from './reader.js';
+import { EVENT_SCHEMAS, EventPage, EventUnion, OutputStream } from './schema.js';
+import { type SocketContext, serveEvents, type TaskDoor } from './socket.js';
+import { sseStream } from './sse.js';
+
+const MAX_CLIENT_MESSAGE_BYTES = 1024 * 1024;
+const DEFAULT_PAGE = 200;
+
+export interface EventRoutesOptions extends TaskDoor {
+  readonly reader: Reader;
+  /** Rejects with SessionNotFound when it is not there or not the caller's. */
+  findSession(principal: Principal, sessionId: string): Promise<SessionKey>;
+  readonly limits: {
+    /** WebSocket and SSE readers at once. */
+    readonly readers: number;
+  };
+  readonly pingMs?: number;
+  readonly commentMs?: number;
+}
+
+const querystring = closed({
+  after: Type.Optional(
+    Type.Integer({ minimum: 0, default: 0, description: 'The last event you have; 0 for all.' }),
+  ),
+  limit: Type.Optional(
+    Type.Integer({
+      minimum: 1,
+      maximum: 1000,
+      default: DEFAULT_PAGE,
+      description: 'JSON: most events of the page, which has fewer when they are large.',
+    }),
+  ),
+  wait: Type.Optional(
+    Type.Number({
+      minimum: 0,
+      maximum: 60,
+      default: 0,
+      description: 'JSON: when there is nothing yet, wait this many seconds for it.',
+    }),
+  ),
+});
+
+const headers = Type.Object({
+  'last-event-id': Type.Optional(
+    Type.Integer({ minimum: 0, description: 'SSE: the last `id` you have; wins over `after`.' }),
+  ),
+});
+
+const description =
+  'Events in order, each with its number, from the one after `after` on. JSON by default; with ' +
+  '`Accept: text/event-stream` as server-sent events, and with `Upgrade: websocket` one to a message (see ' +
+  '/asyncapi.json), in both cases first what is stored and then live. Once everything is delivered a finished ' +
+  'stream ends; a browser that then comes again with `Last-Event-ID` is answered 204, which tells it to stop. ' +
+  'Behind `nextAfter` there is more as long as it is smaller than `head`, and no page is ever cut silently.';
+
+type EventsRequest = FastifyRequest<{
+  Querystring: { after?: number; limit?: number; wait?: number };
+  Headers: { 'last-event-id'?: number };
+}>;
+
+export async function eventRoutes(app: Server, options: EventRoutesOptions): Promise<void> {
+  const { reader, pingMs = 20_000, commentMs = 15_000 } = options;
+  const places = new Places(options.limits.readers);
+  const named = [
+    ...EVENT_SCHEMAS,
+    EventUnion,
+    EventPage,
+    OutputStream,
+    ...TASK_MESSAGES,
+    ...DASHBOARD_MESSAGES,
+  ];
+  for (const each of named) if (!app.getSchema(each.$id!)) app.addSchema(each);
+  await app.register(websocket, {
+    options: { maxPayload: MAX_CLIENT_MESSAGE_BYTES, perMessageDeflate: false },
+    // Sockets are ended below, each with its last events; the plugin would cut them off.
+    preClose: (done) => done(),
+    // The socket has closed itself with the right code, e.g. 1009.
+    errorHandler: (error, _socket, request) =>
+      request.log.debug({ err: error }, 'event socket broken by client'),
+  });
+  app.addHook('preClose', () => places.close());
+
+  const compile = checkCompiler(app.getSchemas() as never, 'json');
+  const checksOf = (
+    schemas: readonly (typeof TASK_MESSAGES | typeof DASHBOARD_MESSAGES)[number][],
+  ): MessageChecks =>
+    Object.fromEntries(schemas.map((schema) => [schema.properties.op.const, compile(ref(schema), '')]));
+  const taskChecks = checksOf(TASK_MESSAGES);
+  const dashboardChecks = checksOf(DASHBOARD_MESSAGES);
+
+  const sessionView = async (request: FastifyRequest): Promise<View> => {
+    const { sessionId } = request.params as { sessionId: string };
+    return { session: await options.findSession(request.principal, sessionId) };
+  };
+  const taskView = async (request: FastifyRequest): Promise<View> =>
+    options.findTask(request.principal, (request.params as { taskId: string }).taskId);
+
+  async function sendEvents(request: EventsRequest, reply: FastifyReply, view: View) {
+    const { after = 0, limit = DEFAULT_PAGE, wait = 0 } = request.query;
+    if (request.headers.accept?.includes('text/event-stream')) {
+      return sendStream(request, reply, view, request.headers['last-event-id'] ?? after);
+    }
+    const signal = AbortSignal.any([clientGone(reply), places.lastCall]);
+    const page = await readPage({ reader, view, after, limit, waitMs: wait * 1000, signal });
+    return reply.type('application/json; charset=utf-8').send(page);
+  }
+
+  async function sendStream(request: EventsRequest, reply: FastifyReply, view: View, after: number) {
+    const comesAgain = request.headers['last-event-id'] !== undefined;
+    if (comesAgain && (await reader.isComplete(view, after))) return reply.code(204).send();
+    const leave = places.take(() => body.destroy());
+    if (!leave) throw new TooManyReaders(places.limit);
+    const { lastCall } = places;
+    const body = sseStream({
+      read: (signal) => reader.read({ ...view, after, signal, follow: true, lastCall }),
+      commentMs,
+      onError: (error) => request.log.error({ err: error }, 'event stream failed'),
+      onEnd: leave,
+    });
+    reply.header('content-type', 'text/event-stream; charset=utf-8');
+    // Proxies that gather a reply before they pass it on are told not to.
+    return reply.header('cache-control', 'no-store').header('x-accel-buffering', 'no').send(body);
+  }
+
+  function serveSocket(
+    socket: WebSocket,
+    request: FastifyRequest,
+    checks: MessageChecks,
+    serve: (context: SocketContext) => Promise<void>,
+  ): void {
+    const connection = new Connection({ socket, transport: request.raw.socket, pingMs });
+    const leave = places.take(() => connection.cut());
+    if (!leave) {
+      connection.close(places.lastCall.aborted ? CLOSE.stopping : CLOSE.tooMany);
+      return;
+    }
+    connection.gone.addEventListener('abort', leave);
+    const { principal, log } = request;
+    const describe = (error: unknown) => {
+      const shown = toPublicError(error, request);
+      if (shown.status >= 500)
+        log.error({ err: shown.cause ?? shown, code: shown.code }, 'client message failed');
+      return problemDocument(shown, request.id);
+    };
+    const { lastCall } = places;
+    void serve({ socket, connection, principal, log: log as never, checks, lastCall, describe });
+  }
+
+  function serveView(
+    socket: WebSocket,
+    request: FastifyRequest,
+    findView: (request: FastifyRequest) => Promise<View>,
+  ) {
+    const { after = 0 } = (request as EventsRequest).query;
+    serveSocket(socket, request, taskChecks, (context) =>
+      serveEvents({ ...context, reader, tasks: options, after, findView: () => findView(request) }),
+    );
+  }
+
+  const schema = { tags: ['Events'], description, querystring, headers };
+  const responses = {
+    200: {
+      description: 'A page of JSON, or the stream.',
+      content: {
+        'application/json': { schema: ref(EventPage) },
+        'text/event-stream': { schema: Type.String() },
+      },
+    },
+    204: Type.Null({ description: 'SSE, resumed: the stream is complete.' }),
+  };
+
+  app.route({
+    method: 'GET',
+    url: '/sessions/:sessionId/events',
+    schema: {
+      ...schema,
+      operationId: 'listSessionEvents',
+      summary: 'Events of a session',
+      params: closed({ sessionId: SessionId }),
+      response: { ...responses, ...errorResponses('SESSION_NOT_FOUND', 'CAPACITY_EXCEEDED') },
+    },
+    handler: async (request, reply) =>
+      sendEvents(request as EventsRequest, reply, await sessionView(request)),
+    wsHandler: (socket, request) => serveView(socket, request, sessionView),
+  });
+
+  app.route({
+    method: 'GET',
+    url: '/tasks/:taskId/events',
+    schema: {
+      ...schema,
+      operationId: 'listTaskEvents',
+      summary: 'Events of a task',
+      params: closed({ taskId: TaskId }),
+      response: { ...responses, ...errorResponses('TASK_NOT_FOUND', 'CAPACITY_EXCEEDED') },
+    },
+    handler: async (request, reply) => sendEvents(request as EventsRequest, reply, await taskView(request)),
+    wsHandler: (socket, request) => serveView(socket, request, taskView),
+  });
+
+  app.get('/events', { websocket: true }, (socket, request) =>
+    serveSocket(socket, request, dashboardChecks, (context) =>
+      serveDashboard({ ...context, reader, findSession: options.findSession }),
+    ),
+  );
+}

@@ -1,0 +1,129 @@
+import t from 'tap';
+import { openSocket, until } from '../helpers/event-client.js';
+import { startEventService } from '../helpers/event-service.js';
+import { addSession, addTask, expiring, output, taskEnded } from '../helpers/store.js';
+
+const numbers = (from: number, to: number) =>
+  Array.from({ length: to - from + 1 }, (_, index) => from + index);
+
+interface Page {
+  readonly events: { readonly seq: number }[];
+  readonly nextAfter: number;
+  readonly head: number;
+  readonly gap?: { from: number; to: number };
+}
+
+async function getPage(url: string): Promise<Page> {
+  const response = await fetch(url);
+  if (response.status !== 200) throw new Error(await response.text());
+  return (await response.json()) as Page;
+}
+
+t.test('JSON pages lead from the beginning to the head', async (t) => {
+  const { http, store, journal } = await startEventService(t);
+  const { key } = await addSession(store, { session_id: 'my-session' });
+  await journal.append(key, numbers(1, 7).map(expiring));
+  const url = `${http}/v1/sessions/my-session/events`;
+  const seen: number[] = [];
+  let page = await getPage(`${url}?limit=3`);
+  t.equal(page.head, 7);
+  t.equal(page.nextAfter, 3);
+  while (page.events.length > 0) {
+    seen.push(...page.events.map(({ seq }) => seq));
+    page = await getPage(`${url}?limit=3&after=${page.nextAfter}`);
+  }
+  t.same(seen, numbers(1, 7));
+  t.same(page, { events: [], nextAfter: 7, head: 7 });
+});
+
+t.test('a page of a task has its events only', async (t) => {
+  const { http, store, journal } = await startEventService(t);
+  const { row, key } = await addSession(store);
+  const task = await addTask(store, row, { task_id: 'my-task' });
+  await journal.append(key, [
+    expiring(1),
+    output(task, 0, Buffer.from('hello')),
+    expiring(2),
+    taskEnded('my-task'),
+  ]);
+  const page = await getPage(`${http}/v1/tasks/my-task/events`);
+  t.match(page.events, [
+    { seq: 2, taskId: 'my-task', data: { text: 'hello' } },
+    { seq: 4, type: 'task.ended' },
+  ]);
+});
+
+t.test('a page can wait for what has not happened yet', async (t) => {
+  const { http, store, journal } = await startEventService(t);
+  const { key } = await addSession(store, { session_id: 'my-session' });
+  await journal.append(key, [expiring(1)]);
+  const url = `${http}/v1/sessions/my-session/events`;
+  t.match(await getPage(`${url}?wait=60`), { nextAfter: 1 }, 'not when there is something already');
+  const waiting = getPage(`${url}?after=1&wait=60`);
+  await getPage(url);
+  await journal.append(key, [expiring(2)]);
+  t.match(await waiting, { events: [{ seq: 2 }], nextAfter: 2, head: 2 });
+  t.match(await getPage(`${url}?after=2&wait=0.01`), { events: [], nextAfter: 2, head: 2 });
+});
+
+t.test('what retention removed is named in the page', async (t) => {
+  const { http, store, journal } = await startEventService(t);
+  const { key } = await addSession(store, { session_id: 'my-session' });
+  await journal.append(key, numbers(1, 5).map(expiring));
+  await store.write([
+    { sql: 'delete from events where seq <= 3', parameters: [] },
+    { sql: 'update sessions set trimmed_seq = 3', parameters: [] },
+  ]);
+  const page = await getPage(`${http}/v1/sessions/my-session/events`);
+  t.match(page, { gap: { from: 1, to: 3 }, events: [{ seq: 4 }, { seq: 5 }] });
+});
+
+t.test('wrong cursors and unknown names are problems', async (t) => {
+  const { http, ws, store } = await startEventService(t);
+  await addSession(store, { session_id: 'my-session' });
+  const problem = async (path: string, headers = {}) => {
+    const response = await fetch(`${http}${path}`, { headers });
+    const { code, errors } = (await response.json()) as { code: string; errors: { where: string }[] };
+    return [response.status, code, errors[0]?.where];
+  };
+  const events = '/v1/sessions/my-session/events';
+  t.same(await problem('/v1/sessions/none/events'), [404, 'SESSION_NOT_FOUND', undefined]);
+  t.same(await problem('/v1/tasks/none/events'), [404, 'TASK_NOT_FOUND', undefined]);
+  t.same(await problem(`${events}?after=-1`), [400, 'VALIDATION_FAILED', '/query/after']);
+  t.same(await problem(`${events}?after=x`), [400, 'VALIDATION_FAILED', '/query/after']);
+  t.same(await problem(`${events}?limit=1001`), [400, 'VALIDATION_FAILED', '/query/limit']);
+  t.same(await problem(`${events}?wait=61`), [400, 'VALIDATION_FAILED', '/query/wait']);
+  t.same(await problem(`${events}?from=1`), [400, 'VALIDATION_FAILED', '/query/from']);
+  const sse = { accept: 'text/event-stream', 'last-event-id': 'x' };
+  t.same(await problem(events, sse), [400, 'VALIDATION_FAILED', '/headers/last-event-id']);
+  const { socket } = openSocket(t, `${ws}${events}?after=-1`);
+  const [, response] = await new Promise<[unknown, { statusCode: number }]>((resolve) => {
+    socket.on('unexpected-response', (...args) => resolve(args as never));
+  });
+  t.equal(response.statusCode, 400, 'also before a WebSocket is opened');
+});
+
+t.test('when the places for live readers are taken, more are refused, and pages still work', async (t) => {
+  const { http, ws, store } = await startEventService(t, { limits: { readers: 2 } });
+  await addSession(store, { session_id: 'my-session' });
+  const events = '/v1/sessions/my-session/events';
+  const first = openSocket(t, `${ws}${events}`);
+  const second = openSocket(t, `${ws}/v1/events`);
+  await first.message('stream.head');
+  await until(() => second.socket.readyState === second.socket.OPEN);
+  t.equal(await openSocket(t, `${ws}${events}`).closed, 1013);
+  const refused = await fetch(`${http}${events}`, { headers: { accept: 'text/event-stream' } });
+  t.equal(refused.status, 503);
+  t.equal(refused.headers.get('retry-after'), '5');
+  t.match(await refused.json(), { code: 'CAPACITY_EXCEEDED' });
+  t.equal((await fetch(`${http}${events}`)).status, 200);
+
+  first.socket.close();
+  await first.closed;
+  const later = await until(async () => {
+    const client = openSocket(t, `${ws}${events}`);
+    const opened = await Promise.race([client.message('stream.head'), client.closed]);
+    return typeof opened === 'object' && client;
+  });
+  t.ok(later, 'a place that was given back is taken again');
+});
