@@ -8,8 +8,8 @@ import {
   TMP_BYTES,
 } from './bubblewrap.js';
 import { launch } from './launch.js';
-import type { ChildGroup, LimitGroup } from './limits/limits.js';
-import { descendants, keeperAndMain } from './members.js';
+import type { LimitGroup } from './limits/limits.js';
+import { ProgramGroup } from './program-group.js';
 import type { SandboxHost } from './sandbox-host.js';
 import { INSIDE_PIP, type Workspace } from './workspace.js';
 
@@ -23,6 +23,9 @@ const PRELOADED =
 /** Processes of ours in a sandbox, which its limit on processes must leave room for: bubblewrap, the agent, the
  *  helper with its threads, the bridge, and a keeper beside each program. */
 export const PROCESSES_OF_OURS = 24;
+
+/** Names the groups of programs apart. */
+let programsSoFar = 0;
 
 export interface AgentKind {
   /** Takes program after program; else it gets exactly one. */
@@ -78,33 +81,16 @@ export async function launchAgent(
   });
   return new Agent({
     launched,
-    groupFor: (keeperPid) => groupFor(host, workspace, group, launched.pid, keeperPid),
+    groupFor: (keeperPid) => {
+      programsSoFar += 1;
+      return ProgramGroup.create(group, `p${programsSoFar}`, keeperPid, {
+        bubblewrapPid: launched.pid,
+        uid: workspace.uid ?? process.getuid?.() ?? 0,
+        nested,
+      });
+    },
     groupCounts: host.limiter.kind !== null,
     idleMs: kind.lasting ? host.agentIdleMs : null,
     log: host.log,
   });
-}
-
-let programsSoFar = 0;
-
-/** A group of its own for a process that waits for its program, so that its memory is counted, and ends, apart. */
-async function groupFor(
-  host: SandboxHost,
-  workspace: Workspace,
-  group: LimitGroup,
-  bubblewrapPid: number,
-  keeperPid: number,
-): Promise<ChildGroup> {
-  programsSoFar += 1;
-  const [child, members] = await Promise.all([
-    group.child(`p${programsSoFar}`),
-    group.processes().then((pids) => pids ?? descendants(bubblewrapPid)),
-  ]);
-  await child.adopt(
-    await keeperAndMain(members, keeperPid, {
-      uid: workspace.uid ?? process.getuid?.() ?? 0,
-      nested: host.nested,
-    }),
-  );
-  return child;
 }

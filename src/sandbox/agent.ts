@@ -5,8 +5,8 @@ import type { Logger } from '../observability/logger.js';
 import { AttentiveClock } from './attentive-clock.js';
 import { AgentHelper } from './helper-channel.js';
 import type { Launched } from './launch.js';
-import type { ChildGroup } from './limits/limits.js';
 import type { ProgramExec, ProgramHost } from './program-exec.js';
+import type { ProgramGroup } from './program-group.js';
 import {
   FROM_AGENT,
   FrameParser,
@@ -38,7 +38,7 @@ const MAX_FAILED_TRIES = 30;
 export interface AgentOptions {
   readonly launched: Launched;
   /** Finds the group for a process that waits for its program; `keeperPid` is what the agent calls it. */
-  groupFor(keeperPid: number): Promise<ChildGroup | null>;
+  groupFor(keeperPid: number): Promise<ProgramGroup | null>;
   readonly groupCounts: boolean;
   /** Ended after this long without work; null never. */
   readonly idleMs: number | null;
@@ -47,7 +47,9 @@ export interface AgentOptions {
 
 interface Waiting {
   readonly id: number;
-  readonly group: ChildGroup | null;
+  readonly group: ProgramGroup | null;
+  /** It was made when all was preloaded; those made before are outdated by it. */
+  readonly isPreloaded: boolean;
 }
 
 export class Agent {
@@ -59,7 +61,7 @@ export class Agent {
   readonly #known = new Set<number>();
   readonly #waiting: Waiting[] = [];
   readonly #asking: ProgramExec[] = [];
-  readonly #running = new Map<number, { readonly exec: ProgramExec; readonly group: ChildGroup | null }>();
+  readonly #running = new Map<number, { readonly exec: ProgramExec; readonly group: ProgramGroup | null }>();
   readonly #ending = new Set<Promise<unknown>>();
   #helper: AgentHelper | undefined;
   #bridge = deferred();
@@ -252,29 +254,30 @@ export class Agent {
   }
 
   #processWaits(id: number, payload: Buffer): void {
-    const said = JSON.parse(payload.toString('utf8')) as { keeper?: unknown } | null;
+    const said = JSON.parse(payload.toString('utf8')) as { keeper?: unknown; preloaded?: unknown } | null;
     if (this.#known.has(id) || this.#waiting.length >= MAX_WAITING) {
       throw new ProtocolError('a process waits that nobody asked for');
     }
     this.#known.add(id);
     this.#failedTries = 0;
-    void this.#limitAndKeep(id, Number(said?.keeper));
+    void this.#limitAndKeep(id, Number(said?.keeper), said?.preloaded === true);
   }
 
-  async #limitAndKeep(id: number, keeperPid: number): Promise<void> {
+  async #limitAndKeep(id: number, keeperPid: number, isPreloaded: boolean): Promise<void> {
     const group = await this.#options.groupFor(keeperPid).catch((error: unknown) => {
       this.#options.log.warn({ err: error }, 'no limit group for a program');
       return null;
     });
     if (this.isGone) return this.#remove(group);
-    this.#waiting.push({ id, group });
-    this.#serve();
-    // A newer one has more preloaded.
-    while (this.#waiting.length > 1) {
-      const older = this.#waiting.shift()!;
-      this.#send(TO_AGENT.kill, older.id);
-      this.#remove(older.group);
+    this.#waiting.push({ id, group, isPreloaded });
+    if (isPreloaded) {
+      for (const outdated of this.#waiting.filter((each) => !each.isPreloaded)) {
+        this.#waiting.splice(this.#waiting.indexOf(outdated), 1);
+        this.#send(TO_AGENT.kill, outdated.id);
+        this.#remove(outdated.group);
+      }
     }
+    this.#serve();
   }
 
   #processDoesNotWait(id: number, payload: Buffer): void {
@@ -298,7 +301,7 @@ export class Agent {
     while (this.#asking[0]?.isSettled) this.#asking.shift();
     while (this.#asking.length > 0 && this.#waiting.length > 0) {
       const exec = this.#asking.shift()!;
-      if (!exec.isSettled) void this.#start(exec, this.#waiting.pop()!);
+      if (!exec.isSettled) void this.#start(exec, this.#waiting.shift()!);
     }
   }
 
@@ -320,13 +323,13 @@ export class Agent {
   }
 
   /** Its program was called off meanwhile. */
-  #giveBack(id: number, group: ChildGroup | null): void {
+  #giveBack(id: number, group: ProgramGroup | null): void {
     this.#running.delete(id);
     this.#send(TO_AGENT.kill, id);
     this.#remove(group);
   }
 
-  #hostOf(id: number, group: ChildGroup | null): ProgramHost {
+  #hostOf(id: number, group: ProgramGroup | null): ProgramHost {
     return {
       clock: this.clock,
       group,
@@ -354,7 +357,7 @@ export class Agent {
     void ending.finally(() => this.#ending.delete(ending));
   }
 
-  #remove(group: ChildGroup | null): void {
+  #remove(group: ProgramGroup | null): void {
     if (!group) return;
     const removing = group.remove().catch((error: unknown) => {
       this.#options.log.warn({ err: error }, 'limit group of a program not removed');

@@ -3,7 +3,7 @@
 import { constants } from 'node:os';
 import { deferred } from '../lib/deferred.js';
 import type { AttentiveClock } from './attentive-clock.js';
-import type { ChildGroup } from './limits/limits.js';
+import type { ProgramGroup } from './program-group.js';
 import { type Exec, type ExecEnd, type OutputSink, StdinGone } from './sandbox.js';
 import { SendWindow } from './send-window.js';
 
@@ -16,7 +16,7 @@ const GROUP_GONE_WITHIN_MS = 1_000;
 export interface ProgramHost {
   readonly clock: AttentiveClock;
   /** The program's own group; null when none could be made. */
-  readonly group: ChildGroup | null;
+  readonly group: ProgramGroup | null;
   /** What the group tells about usage is better than what the agent tells. */
   readonly groupCounts: boolean;
   sendStdin(bytes: Uint8Array): void;
@@ -96,11 +96,12 @@ export class ProgramExec implements Exec {
     const { group, groupCounts } = this.#host!;
     const said = readReport(report);
     try {
-      if (group && ((await group.processes())?.length ?? 0) > 0) await group.kill();
-      const [oomKills, usage] = await Promise.all([
+      const [members, oomKills, usage] = await Promise.all([
+        group?.members() ?? 0,
         group?.oomKills() ?? 0,
         groupCounts ? group?.usage() : undefined,
       ]);
+      if (members > 0) await group?.kill();
       const { how } = said;
       const limit =
         oomKills > 0
@@ -151,9 +152,7 @@ export class ProgramExec implements Exec {
     this.#patience = host.clock.after(GROUP_GONE_WITHIN_MS, () =>
       host.killSandbox('it did not end a program that was to be killed'),
     );
-    // The keeper is among them, and is none of the program's processes.
-    const members = await host.group?.processes().catch(() => null);
-    this.#killedByUs = Math.max(0, (members?.length ?? 0) - 1);
+    this.#killedByUs = (await host.group?.members().catch(() => 0)) ?? 0;
     await host.group?.kill().catch(() => {});
   }
 }

@@ -25,7 +25,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 MAX_FRAME = 1 << 20
 MAX_QUEUED = 1 << 20
 READ_BYTES = 1 << 18
-REFILL_AFTER = 0.01
+REFILL_AFTER = 0.02
 KILL_AFTER = 0.3
 BRIDGE_PORT = 3128
 EGRESS_SOCKET = "/run/egress.sock"
@@ -198,6 +198,7 @@ class Program:
         self.keeper = None
         self.request = bytearray()
         self.is_started = False
+        self.is_preloaded = loading is None
         self.reported = bytearray()
         self.outcome = {}
         self.kill_at = None
@@ -244,8 +245,12 @@ class Program:
                 if self.keeper in early:
                     return self.keeper_ended(early.pop(self.keeper))
             if "ready" in said:
-                service.tell(b"N", self.number, keeper=self.keeper, nested=NESTED)
+                service.tell(b"N", self.number, keeper=self.keeper, preloaded=self.is_preloaded)
             self.outcome.update(said)
+            if "end" in said and self.is_started:
+                # The keeper has killed and reaped all that was in its namespace. That it goes itself, and the kernel
+                # takes the namespace down, need nobody wait for.
+                return self.finish(said["end"])
         if self.keeper is None and self.report not in loop.watched:
             self.discard()
             service.tell(b"n", self.number, error=self.outcome.get("error", "it ended before it was ready"))
@@ -305,18 +310,24 @@ class Program:
 
     def keeper_ended(self, status):
         """The keeper is pid 1 of the program's namespace: when it is gone, so is all else in there."""
+        if self.number not in programs:
+            return
         self.read_report()
+        if self.number not in programs:
+            return
         if self.is_started:
-            for fd in list(self.outputs):
-                self.read_what_is_left(fd)
-            end = self.outcome.get("end") or {
-                "exitCode": None,
-                "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else signal.SIGKILL,
-                "killed": None,
-            }
-            service.tell(b"X", self.number, **end, failed=self.outcome.get("failed"))
-        elif self.number in programs:
-            service.tell(b"n", self.number, error=self.outcome.get("error", "it ended before it was asked for"))
+            if not NESTED:
+                os.kill(-1, signal.SIGKILL)
+            how = os.WTERMSIG(status) if os.WIFSIGNALED(status) else signal.SIGKILL
+            return self.finish({"exitCode": None, "signal": how, "killed": None})
+        service.tell(b"n", self.number, error=self.outcome.get("error", "it ended before it was asked for"))
+        self.discard()
+        refill(0.1)
+
+    def finish(self, end):
+        for fd in list(self.outputs):
+            self.read_what_is_left(fd)
+        service.tell(b"X", self.number, **end, failed=self.outcome.get("failed"))
         self.discard()
         refill(0)
 
@@ -563,7 +574,7 @@ def read_exactly(fd, length):
 
 
 def handle(kind, number, payload):
-    global helper, bridge, bridge_wanted
+    global helper, bridge, bridge_wanted, wanted_spares
     one = programs.get(number)
     if kind == b"P":
         service.send(b"G", number)
@@ -571,6 +582,8 @@ def handle(kind, number, payload):
         refill(0)
     elif kind in b"rR":
         if one:
+            # From now on one waits for the next program while another is being made.
+            wanted_spares = 2
             one.start(payload, is_last=kind == b"R")
             refill(REFILL_AFTER)
     elif kind == b"I":
@@ -606,13 +619,17 @@ def resume_outputs():
 
 
 def refill(after):
-    """Wants a program's process to be waiting, `after` so many seconds."""
+    """Wants enough processes to be waiting for programs, `after` so many seconds."""
     global refill_at
     if not CONFIG["refill"]:
         return
-    at = time.monotonic() + after
-    if not any(not one.is_started for one in programs.values()):
+    if len(spares()) < wanted_spares:
+        at = time.monotonic() + after
         refill_at = at if refill_at is None else min(refill_at, at)
+
+
+def spares():
+    return [one for one in programs.values() if not one.is_started]
 
 
 def build_spare():
@@ -628,6 +645,7 @@ def build_spare():
         refill(0.1)
         return
     programs[last_number] = one
+    refill(REFILL_AFTER)
 
 
 def reap(_events):
@@ -648,7 +666,7 @@ def reap(_events):
 
 
 def preload(names):
-    """Imports what programs often use, one module a turn; then a spare with all of it replaces the first."""
+    """Imports what programs often use, one module a turn."""
     for name in names:
         try:
             __import__(name)
@@ -657,8 +675,6 @@ def preload(names):
         yield
     gc.collect()
     gc.freeze()
-    if names:
-        build_spare()
 
 
 def next_timeout(now):
@@ -679,6 +695,7 @@ programs, children, early, outputs_waiting = {}, {}, {}, set()
 helper = bridge = refill_at = None
 bridge_wanted = False
 last_number = 0
+wanted_spares = 1
 reading, writing = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in (0, 1))
 null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
 os.dup2(null, 0)
@@ -690,10 +707,10 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
 loop.watch(wake_r, select.EPOLLIN, reap)
 service.tell(b"H", 0, pid=os.getpid(), version=sys.version.split()[0])
+loading = preload(CONFIG["preload"])
 if CONFIG["spare"]:
     gc.freeze()
     build_spare()
-loading = preload(CONFIG["preload"])
 while True:
     now = time.monotonic()
     for one in list(programs.values()):
@@ -705,3 +722,5 @@ while True:
     loop.turn(0 if is_idle else next_timeout(now))
     if is_idle and next(loading, True):
         loading = None
+        if CONFIG["preload"]:
+            build_spare()

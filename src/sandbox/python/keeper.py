@@ -3,6 +3,7 @@ main process has ended, or it is told to, kills all that is left, counts it, say
 
 import json
 import os
+import resource
 import select
 import signal
 
@@ -83,8 +84,6 @@ def _end(main_pid, main_status, asked_to_end, report):
 
 
 def _children_usage():
-    import resource
-
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
         "cpuMs": round((used.ru_utime + used.ru_stime) * 1000),
