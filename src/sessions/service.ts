@@ -14,6 +14,7 @@ import { newId } from '../lib/ids.js';
 import type { Principal } from '../lib/principal.js';
 import { Undo } from '../lib/undo.js';
 import type { Logger } from '../observability/logger.js';
+import { requireIsolation } from '../sandbox/require-isolation.js';
 import type { Sandbox, SandboxDriver } from '../sandbox/sandbox.js';
 import type { SessionRow } from '../store/schema.js';
 import { DuplicateKey } from '../store/store.js';
@@ -23,6 +24,7 @@ import { LiveSession, type StateChange } from './live-session.js';
 import { sessionRecord } from './record.js';
 import type { SessionFilter, SessionRepository } from './repository.js';
 import type { Capacity, CreateSession, Limits, Metadata, Network, PatchSession, Session } from './schema.js';
+import { isOver } from './states.js';
 
 export interface SessionsOptions {
   readonly repository: SessionRepository;
@@ -154,6 +156,7 @@ export class Sessions {
   async findLive(principal: Principal, sessionId: string): Promise<LiveSession> {
     const row = await this.find(principal, sessionId);
     const live = this.#live.get(row.id);
+    if (!live && !isOver(row.state)) requireIsolation(this.#options.driver);
     if (!live || live.isEnding) throw new SessionEnded(sessionId, live ? live.state : row.state);
     return live;
   }
@@ -267,6 +270,13 @@ export class Sessions {
     });
   }
 
+  /** Sessions that hold a slot, by their state. */
+  countByState(): Record<string, number> {
+    const counts: Record<string, number> = {};
+    for (const { state } of this.#live.values()) counts[state] = (counts[state] ?? 0) + 1;
+    return counts;
+  }
+
   capacity(): Capacity {
     const lives = this.allLive;
     const active = this.#live.size + this.#creating;
@@ -283,6 +293,8 @@ export class Sessions {
   /** Brings the sessions of the last run back, and finishes ends that it had begun. Before any request. */
   async recover(): Promise<void> {
     const { repository, driver, config, log } = this.#options;
+    // Without walls nothing can be brought back; it stays as it is until they stand.
+    if (driver.isolation.level === null) return;
     const rows = await repository.unfinished();
     await driver.sweep(new Set(rows.map((row) => row.id)));
     for (const row of rows) {

@@ -1,13 +1,10 @@
 // How tasks are reached.
-import { Readable } from 'node:stream';
 import { type TSchema, Type } from '@sinclair/typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { UnknownTool } from '../errors.js';
-import { OutputStream } from '../events/schema.js';
+import { UnknownTool, ValidationFailed } from '../errors.js';
 import { clientGone } from '../http/client-gone.js';
 import { listQuery, listReply, listRequest, toPage } from '../http/paging.js';
 import { errorResponses } from '../http/problem-schema.js';
-import { byteRange } from '../http/range.js';
 import type { Server } from '../http/server.js';
 import { closed, ref } from '../lib/typebox.js';
 import { SessionId } from '../sessions/schema.js';
@@ -15,6 +12,7 @@ import type { Sessions } from '../sessions/service.js';
 import type { ToolRegistry } from '../tools/registry.js';
 import { CancelResult, CancelTask, TASK_STATUSES, Task, TaskId, type TaskSubmission } from './schema.js';
 import type { Tasks } from './service.js';
+import { streamRoutes } from './stream-routes.js';
 
 const tags = ['Tasks'];
 const TaskPage = listReply(Task, 'TaskPage');
@@ -23,7 +21,6 @@ const sessionParams = closed({ sessionId: SessionId });
 const wait = Type.Optional(
   Type.Number({ minimum: 0, maximum: 60, default: 0, description: 'Wait this many seconds for the end.' }),
 );
-const stdinBody = Type.String({ description: 'The bytes, as they are.' });
 
 export interface TaskRoutesOptions {
   readonly tasks: Tasks;
@@ -43,11 +40,8 @@ export async function taskRoutes(
     '/sessions/:sessionId/tasks',
     {
       config: { idempotency: 'task' },
-      // Before the union of all tools is looked at: its errors about an unknown one would name every schema.
-      preValidation: async (request) => {
-        const { tool } = (request.body ?? {}) as { tool?: unknown };
-        if (typeof tool === 'string' && !tools.has(tool)) throw new UnknownTool(tool, [...tools.keys()]);
-      },
+      // Before the union of all tools is looked at, whose errors would name none of them.
+      preValidation: async (request) => requireKnownTool(request.body, tools),
       schema: {
         operationId: 'submitTask',
         tags,
@@ -159,66 +153,16 @@ export async function taskRoutes(
     (request) => tasks.cancel(request.principal, request.params.taskId, request.body.reason),
   );
 
-  app.post(
-    '/tasks/:taskId/stdin',
-    {
-      schema: {
-        operationId: 'writeTaskStdin',
-        tags,
-        summary: 'Write to a task’s standard input',
-        description: 'Raw bytes for a running task that was submitted with `stdinOpen`.',
-        params: taskParams,
-        querystring: closed({
-          close: Type.Optional(
-            Type.Boolean({ default: false, description: 'Close standard input after these bytes.' }),
-          ),
-        }),
-        body: { content: { 'application/octet-stream': { schema: { ...stdinBody, format: 'binary' } } } },
-        response: {
-          204: Type.Null({ description: 'Handed over.' }),
-          ...errorResponses('TASK_NOT_FOUND', 'TASK_NOT_RUNNING', 'STDIN_CLOSED', 'PAYLOAD_TOO_LARGE'),
-        },
-      },
-      validatorCompiler: ({ schema, httpPart }) =>
-        httpPart === 'body' ? () => true : app.validatorCompiler!({ schema, httpPart } as never),
-    },
-    async (request, reply) => {
-      const bytes = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
-      await tasks.writeStdin(request.principal, request.params.taskId, bytes, request.query.close ?? false);
-      return reply.code(204).send(null);
-    },
-  );
+  await app.register(streamRoutes, { tasks });
+}
 
-  app.get(
-    '/tasks/:taskId/output/:stream',
-    {
-      schema: {
-        operationId: 'getTaskOutput',
-        tags,
-        summary: 'Read a task’s output',
-        description: 'The exact bytes of stdout or stderr, as far as they are stored. Ranges are supported.',
-        params: closed({ taskId: TaskId, stream: ref(OutputStream) }),
-        response: {
-          200: {
-            description: 'All bytes.',
-            content: { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } },
-          },
-          206: {
-            description: 'The range.',
-            content: { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } },
-          },
-          ...errorResponses('TASK_NOT_FOUND', 'RANGE_NOT_SATISFIABLE'),
-        },
-      },
-    },
-    async (request, reply) => {
-      const { row } = await tasks.find(request.principal, request.params.taskId);
-      const stream = request.params.stream;
-      const range = byteRange(request.headers.range, await tasks.outputSize(row, stream), reply);
-      reply.header('content-type', 'application/octet-stream');
-      return reply.send(
-        Readable.from(tasks.outputBytes(row, stream, range.start, range.end), { objectMode: false }),
-      );
-    },
-  );
+function requireKnownTool(body: unknown, tools: ToolRegistry): void {
+  const tool = (body as { tool?: unknown } | undefined)?.tool;
+  const known = [...tools.keys()];
+  if (typeof tool !== 'string') {
+    throw new ValidationFailed([
+      { where: '/body/tool', given: tool, rule: `must be one of: ${known.join(', ')}` },
+    ]);
+  }
+  if (!tools.has(tool)) throw new UnknownTool(tool, known);
 }

@@ -188,7 +188,7 @@ export type Task = Static<typeof Task>;
 
 export const CancelTask = closed(
   { reason: Type.Optional(Type.String({ maxLength: 1024 })) },
-  { $id: 'CancelTask' },
+  { $id: 'CancelTask', examples: [{ reason: 'no longer needed' }] },
 );
 export type CancelTask = Static<typeof CancelTask>;
 

@@ -1,7 +1,6 @@
 // Tasks: taken in, found, waited for, written to, cancelled, and brought back after a restart.
 import type { Config } from '../config.js';
 import {
-  IsolationUnavailable,
   KillPending,
   SessionEnded,
   ShuttingDown,
@@ -18,6 +17,7 @@ import { newId } from '../lib/ids.js';
 import type { Principal } from '../lib/principal.js';
 import { settledWithin } from '../lib/settled-within.js';
 import type { Logger } from '../observability/logger.js';
+import { requireIsolation } from '../sandbox/require-isolation.js';
 import { type SandboxDriver, StdinGone } from '../sandbox/sandbox.js';
 import type { LiveSession } from '../sessions/live-session.js';
 import type { Sessions } from '../sessions/service.js';
@@ -83,7 +83,7 @@ export class Tasks {
     if (earlier) return this.#show(earlier, sessionId);
 
     const live = await this.#options.sessions.findLive(principal, sessionId);
-    if (!tool.inService) this.#requireIsolation();
+    if (!tool.inService) requireIsolation(this.#options.driver);
     const limits = resolveConstraints(submission.constraints ?? {}, live.limits, this.#options.config);
     this.#requireRoom(live, submission.background ?? false);
     const task = this.#liveTask(row, submission.arguments, live, limits);
@@ -189,7 +189,8 @@ export class Tasks {
 
   /** Brings back the tasks of the last run: those that ran end as `interrupted`, those that waited wait again. */
   async recover(): Promise<void> {
-    const { repository, sessions, config } = this.#options;
+    const { repository, sessions, config, driver } = this.#options;
+    if (driver.isolation.level === null) return;
     for (const row of await repository.unfinished()) {
       const session = sessions.live(row.session);
       if (!session || row.status === 'running' || session.isEnding) {
@@ -275,15 +276,6 @@ export class Tasks {
     const { id, task_id: taskId, tenant } = row;
     const facts = { id, taskId, tenant, arguments: args, background: row.background === 1, limits };
     return new LiveTask(facts, session, this.#tool(row.tool), (task) => this.#run(task));
-  }
-
-  #requireIsolation(): void {
-    const { level, missing } = this.#options.driver.isolation;
-    if (level) return;
-    throw new IsolationUnavailable(
-      missing.map((item) => item.what).join('; ') || 'the sandbox could not be built',
-      missing.map((item) => item.fix).join(' ') || 'Run `codegen-worker doctor` on the host.',
-    );
   }
 
   #requireRoom(session: LiveSession, background: boolean): void {

@@ -1,0 +1,177 @@
+// Everything there is, in the order in which it is built. Reading it top to bottom is the tour of the program.
+import { CheckpointRepository } from './checkpoints/repository.js';
+import { checkpointRoutes } from './checkpoints/routes.js';
+import { Checkpoints } from './checkpoints/service.js';
+import type { Config } from './config.js';
+import { Journal } from './events/journal.js';
+import { Reader } from './events/reader.js';
+import { eventRoutes } from './events/routes.js';
+import { guardAccess } from './http/auth.js';
+import { honourIdempotencyKeys } from './http/idempotency.js';
+import { IdempotencyRecords } from './http/idempotency-records.js';
+import { describeApi } from './http/openapi.js';
+import { buildServer, type Server } from './http/server.js';
+import { countRequests, serviceRoutes } from './http/service-routes.js';
+import { addSharedSchemas } from './http/shared-schemas.js';
+import type { Logger } from './observability/logger.js';
+import { Metrics } from './observability/metrics.js';
+import { BubblewrapDriver } from './sandbox/driver.js';
+import { SessionRepository } from './sessions/repository.js';
+import { sessionRoutes } from './sessions/routes.js';
+import { SESSION_STATES } from './sessions/schema.js';
+import { Sessions } from './sessions/service.js';
+import { Sweeper } from './sessions/sweeper.js';
+import { SqliteStore } from './store/sqlite.js';
+import { TaskRepository } from './tasks/repository.js';
+import { taskRoutes } from './tasks/routes.js';
+import { Tasks } from './tasks/service.js';
+import { submissionSchemas, ToolDescription, toolRegistry } from './tools/registry.js';
+import { toolRoutes } from './tools/routes.js';
+
+export interface AppOptions {
+  readonly log: Logger;
+  /** Every JSON reply is checked against its schema: for tests. */
+  readonly checkReplies?: boolean;
+}
+
+export interface App {
+  readonly server: Server;
+  /** Opens the store, finds the isolation level, brings the last run’s sessions and tasks back. */
+  start(): Promise<void>;
+  /** Answers the address once requests are taken. */
+  listen(): Promise<string>;
+  /** Stops intake, lets tasks finish for the grace time, ends sockets and sandboxes, closes the store. */
+  close(): Promise<void>;
+}
+
+/** Builds everything and opens nothing: the API can be described without a store or a sandbox. */
+export async function buildApp(config: Config, { log, checkReplies = false }: AppOptions): Promise<App> {
+  const metrics = new Metrics();
+  const store = new SqliteStore({ directory: config.DATA_DIR });
+  const journal = new Journal({ store, log, onStored: (count) => metrics.eventsAppended(count) });
+  const reader = new Reader({ store, journal });
+  const driver = new BubblewrapDriver({
+    dataDir: config.DATA_DIR,
+    log,
+    minimum: config.ISOLATION_MIN,
+    uids: { first: config.SANDBOX_UID_FIRST, count: config.SANDBOX_UID_COUNT },
+    agentIdleMs: config.AGENT_IDLE_SECONDS * 1000,
+  });
+  const tools = toolRegistry();
+  const submission = submissionSchemas(tools);
+
+  const sessionRepository = new SessionRepository(store);
+  const sessions: Sessions = new Sessions({
+    repository: sessionRepository,
+    journal,
+    driver,
+    config,
+    log,
+    endTasks: (live) => tasks.endAllOf(live),
+    takeCheckpoint: (live, name) => checkpoints.takeAtEnd(live, name),
+    fillWorkspace: (principal, checkpointId, sandbox) =>
+      checkpoints.restoreInto(principal, checkpointId, sandbox),
+  });
+  const tasks: Tasks = new Tasks({
+    repository: new TaskRepository(store),
+    sessions,
+    journal,
+    tools,
+    driver,
+    config,
+    log,
+    onEnded: (task) => metrics.taskEnded(task),
+  });
+  const checkpoints: Checkpoints = new Checkpoints({
+    repository: new CheckpointRepository(store),
+    journal,
+    directory: config.CHECKPOINT_DIR,
+    kept: config.CHECKPOINTS_KEPT,
+    log,
+    sessions,
+  });
+  const sweeper = new Sweeper({
+    sessions,
+    repository: sessionRepository,
+    journal,
+    log,
+    retentionMs: config.RETENTION_SECONDS * 1000,
+  });
+  const idempotency = new IdempotencyRecords({ store, log });
+
+  const server = buildServer({ jsonBodyBytes: config.JSON_BODY_BYTES, log, checkReplies });
+  let closing: Promise<void> | undefined;
+  guardAccess(server, {
+    apiKeys: config.API_KEYS,
+    allowedHosts: config.ALLOWED_HOSTS,
+    allowedOrigins: config.ALLOWED_ORIGINS,
+  });
+  countRequests(server, metrics);
+  honourIdempotencyKeys(server, idempotency);
+  addSharedSchemas(server);
+  for (const schema of [ToolDescription, ...submission.all]) server.addSchema(schema);
+  await describeApi(server);
+  await server.register(serviceRoutes, {
+    metrics,
+    health: {
+      isClosing: () => closing !== undefined,
+      probeStore: () => store.write([]),
+      isolation: () => driver.isolation,
+    },
+    isolation: () => driver.isolation,
+  });
+  const prefix = '/v1';
+  await server.register(sessionRoutes, { prefix, sessions });
+  await server.register(taskRoutes, { prefix, tasks, sessions, tools, submission: submission.union });
+  await server.register(toolRoutes, { prefix, tools });
+  await server.register(checkpointRoutes, { prefix, checkpoints });
+  await server.register(eventRoutes, {
+    prefix,
+    reader,
+    limits: { readers: config.MAX_SOCKETS },
+    findSession: async (principal, sessionId) => {
+      const row = await sessions.find(principal, sessionId);
+      return { id: row.id, sessionId: row.session_id };
+    },
+    findTask: async (principal, taskId) => {
+      const { row, sessionId } = await tasks.find(principal, taskId);
+      return { session: { id: row.session, sessionId }, taskId: row.task_id };
+    },
+    cancelTask: (principal, taskId) => tasks.cancel(principal, taskId),
+    writeStdin: (principal, taskId, bytes, close) => tasks.writeStdin(principal, taskId, bytes, close),
+  });
+  metrics.watch('tasks_queued', () => sessions.capacity().queuedTasks);
+  metrics.watch('tasks_running', () => sessions.capacity().runningTasks);
+  metrics.watchSessions(SESSION_STATES, () => sessions.countByState());
+
+  async function start(): Promise<void> {
+    await store.start();
+    await idempotency.start();
+    await driver.start();
+    await checkpoints.start();
+    await sessions.recover();
+    await tasks.recover();
+    await sessions.finishEnds();
+    sweeper.start();
+  }
+
+  async function close(): Promise<void> {
+    sessions.stopIntake();
+    await tasks.drain(config.SHUTDOWN_GRACE_SECONDS * 1000);
+    await server.close();
+    await sweeper.close();
+    idempotency.close();
+    await driver.close();
+    await store.close();
+  }
+
+  return {
+    server,
+    start,
+    listen: () => server.listen({ host: config.HOST, port: config.PORT }),
+    close: () => {
+      closing ??= close();
+      return closing;
+    },
+  };
+}
