@@ -40,7 +40,7 @@ export class HostDirectories {
     /** Bound inside: the Python sources, the seccomp filter and `etc/`. */
     readonly library: string,
     readonly workspaces: string,
-    /** Bound inside at /opt/pip. */
+    /** Bound inside at /run/pip. */
     readonly pip: string,
     /** Sockets; short, since the kernel takes 108 bytes at most. */
     readonly sockets: string,

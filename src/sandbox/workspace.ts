@@ -15,7 +15,7 @@ import { join } from 'node:path';
 
 export const VENV = '/workspace/.venv';
 /** Where the read-only pip is inside. */
-export const INSIDE_PIP = '/opt/pip';
+export const INSIDE_PIP = '/run/pip';
 export const INSIDE_PIP_CURRENT = `${INSIDE_PIP}/current`;
 
 export class Workspace {

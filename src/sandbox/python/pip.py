@@ -5,7 +5,7 @@ import os
 import site
 import sys
 
-PIP = "/opt/pip/current"
+PIP = "/run/pip/current"
 VENV = "/workspace/.venv"
 PROXY = "http://127.0.0.1:3128"
 
