@@ -180,8 +180,8 @@ const BROKEN_PROMISE =
   'A sandbox must not be able to do this; please report it with the output of `codegen-worker doctor --json`.';
 
 const LEVEL_WORDS = {
-  full: 'every program gets a process, mount and IPC namespace of its own inside its session’s',
-  oneshot: 'the programs of a session share its namespaces',
+  full: 'every program gets namespaces of its own inside the sandbox of its session',
+  oneshot: 'every program gets a sandbox of its own',
 } as const;
 
 /** `said` is null when the sandbox stood and the probe answered; only then are there checks. */
