@@ -43,6 +43,19 @@ t.test(
   },
 );
 
+t.test('the lockfile has the binaries for every machine, without which npm ci refuses it', async (t) => {
+  const locked: Record<string, { optionalDependencies?: object }> = JSON.parse(
+    readOurs('package-lock.json'),
+  ).packages;
+  const asked = Object.values(locked).flatMap(({ optionalDependencies }) =>
+    Object.keys(optionalDependencies ?? {}),
+  );
+  t.same(
+    asked.filter((name) => !(`node_modules/${name}` in locked)),
+    [],
+  );
+});
+
 t.test('nothing names a package registry or the machine it was written on', async (t) => {
   const text = files.filter((file) => !/\.(png|gz|whl|ico)$/.test(file));
   t.same(naming(/registry\.npmjs|deb\.debian\.org|\/work\/(main|shared)\b|\/root\/\.pyenv/, text), []);
