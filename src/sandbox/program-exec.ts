@@ -157,7 +157,12 @@ export class ProgramExec implements Exec {
   }
 }
 
-const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));
+/** Where a signal has several names, the first is the usual one. */
+const SIGNAL_NAMES = new Map(
+  Object.entries(constants.signals)
+    .reverse()
+    .map(([name, number]) => [number, name]),
+);
 
 type Report = Pick<ExecEnd, 'how' | 'processesKilled' | 'cpuMs' | 'peakMemoryBytes'>;
 

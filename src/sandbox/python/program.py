@@ -109,13 +109,17 @@ def _open_streams(unbuffered):
     def text(fd, mode, name, **options):
         raw = io.FileIO(fd, mode, closefd=False)
         raw.name = name
-        buffered = io.BufferedReader(raw) if mode == "r" else io.BufferedWriter(raw)
-        stream = io.TextIOWrapper(buffered, encoding="utf-8", **options)
+        if mode == "r":
+            binary = io.BufferedReader(raw)
+        else:
+            binary = raw if unbuffered else io.BufferedWriter(raw)
+            options["write_through"] = unbuffered
+        stream = io.TextIOWrapper(binary, encoding="utf-8", **options)
         stream.mode = mode
         return stream
 
     sys.stdin = sys.__stdin__ = text(0, "r", "<stdin>", errors="surrogateescape")
-    sys.stdout = sys.__stdout__ = text(1, "w", "<stdout>", errors="surrogateescape", write_through=unbuffered)
+    sys.stdout = sys.__stdout__ = text(1, "w", "<stdout>", errors="surrogateescape")
     sys.stderr = sys.__stderr__ = text(2, "w", "<stderr>", errors="backslashreplace", line_buffering=True)
 
 
@@ -183,14 +187,17 @@ def _run_main(main, source, name):
     try:
         exec(compile(source, name, "exec", dont_inherit=True), main.__dict__)
         return 0
-    except SystemExit as error:
-        return _exit_status(error.code)
     except BaseException as error:
-        try:
-            _show(error)
-        except SystemExit as other:
-            return _exit_status(other.code)
-        return -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
+        unhandled = error
+    # Outside of the handler: what a hook raises has no context.
+    try:
+        if not isinstance(unhandled, SystemExit):
+            _show(unhandled)
+    except SystemExit as other:
+        unhandled = other
+    if isinstance(unhandled, SystemExit):
+        return _exit_status(unhandled.code)
+    return -signal.SIGINT if isinstance(unhandled, KeyboardInterrupt) else 1
 
 
 def _exit_status(code):
@@ -198,10 +205,7 @@ def _exit_status(code):
         return 0
     if isinstance(code, int):
         return code & 0xFF if -(2**63) <= code < 2**63 else 0xFF
-    try:
-        print(code, file=sys.stderr)
-    except BaseException:
-        pass
+    _attempt_quietly(lambda: print(code, file=sys.stderr))
     return 1
 
 
@@ -239,7 +243,7 @@ def _finish(status):
     flushed = _flush(sys.stdout)
     _flush(sys.stderr)
     _tear_down()
-    flushed = _flush(sys.stdout) and flushed
+    flushed = flushed and _flush(sys.stdout)
     _flush(sys.stderr)
     if status < 0:
         signal.signal(-status, signal.SIG_DFL)
@@ -260,9 +264,19 @@ def _flush(stream):
     try:
         if stream is not None and not getattr(stream, "closed", False):
             stream.flush()
-    except BaseException:
+    except BaseException as error:
+        if stream is sys.stdout:
+            _attempt_quietly(lambda: print(f"Exception ignored in: {stream!r}", file=sys.stderr))
+            _attempt_quietly(lambda: traceback.print_exception(type(error), error, None))
         return False
     return True
+
+
+def _attempt_quietly(step):
+    try:
+        step()
+    except BaseException:
+        pass
 
 
 def _tear_down():
