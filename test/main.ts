@@ -6,6 +6,9 @@ import t, { type Test } from 'tap';
 
 const MAIN = fileURLToPath(new URL('../src/main.js', import.meta.url));
 
+/** One for all: what a service prepares in a fresh directory takes it seconds. */
+const DATA_DIR = t.testdir();
+
 interface Service {
   readonly child: ChildProcess;
   readonly exited: Promise<number | null>;
@@ -14,9 +17,16 @@ interface Service {
   line(message: string): Promise<Record<string, string>>;
 }
 
-function start(t: Test, settings: Record<string, string>): Service {
+function start(t: Test, settings: Record<string, string> = {}): Service {
   const child = spawn(process.execPath, [MAIN], {
-    env: { PATH: process.env.PATH, PORT: '0', LOG_FORMAT: 'json', SHUTDOWN_GRACE_SECONDS: '0', ...settings },
+    env: {
+      PATH: process.env.PATH,
+      DATA_DIR,
+      PORT: '0',
+      LOG_FORMAT: 'json',
+      SHUTDOWN_GRACE_SECONDS: '0',
+      ...settings,
+    },
   });
   let stdout = '';
   let stderr = '';
@@ -51,7 +61,7 @@ function start(t: Test, settings: Record<string, string>): Service {
 }
 
 t.test('it says where it listens, serves, and SIGTERM ends it with 0', async (t) => {
-  const service = start(t, { DATA_DIR: t.testdir() });
+  const service = start(t);
   const { address } = await service.line('listening');
   t.match(await (await fetch(`${address}/healthz`)).json(), { status: 'alive' });
   service.child.kill('SIGTERM');
@@ -64,16 +74,15 @@ t.test('a port that is taken is a reason one can read, and exit code 1', async (
   await once(other, 'listening');
   t.teardown(() => other.close());
   const { port } = other.address() as { port: number };
-  const service = start(t, { DATA_DIR: t.testdir(), PORT: String(port) });
+  const service = start(t, { PORT: String(port) });
   t.equal(await service.exited, 1);
   t.match(service.stderr(), `port ${port} of 127.0.0.1 is in use`);
 });
 
 t.test('a second service on the same data does not start, and says why', async (t) => {
-  const DATA_DIR = t.testdir();
-  const first = start(t, { DATA_DIR });
+  const first = start(t);
   await first.line('listening');
-  const second = start(t, { DATA_DIR });
+  const second = start(t);
   t.equal(await second.exited, 1);
   t.match(second.stderr(), /cannot start:\n {2}\S/);
   first.child.kill('SIGTERM');
@@ -81,13 +90,13 @@ t.test('a second service on the same data does not start, and says why', async (
 });
 
 t.test('wrong settings end the start before anything is opened', async (t) => {
-  const service = start(t, { DATA_DIR: t.testdir(), HOST: '0.0.0.0', MAX_SESSIONS: 'many' });
+  const service = start(t, { HOST: '0.0.0.0', MAX_SESSIONS: 'many' });
   t.equal(await service.exited, 1);
   t.match(service.stderr(), /MAX_SESSIONS=many: must be integer/);
 });
 
 t.test('a second signal hurries: exit code 1', async (t) => {
-  const service = start(t, { DATA_DIR: t.testdir(), SHUTDOWN_GRACE_SECONDS: '60' });
+  const service = start(t, { SHUTDOWN_GRACE_SECONDS: '60' });
   const { address } = await service.line('listening');
   const json = { 'content-type': 'application/json' };
   const created = await fetch(`${address}/v1/sessions`, { method: 'POST', headers: json, body: '{}' });

@@ -23,6 +23,8 @@ interface Media {
 type JsonObject = Record<string, unknown>;
 
 const METHODS = ['get', 'put', 'post', 'patch', 'delete'];
+/** What the generator writes for a reply that is described by its schema alone. */
+const NO_DESCRIPTION = 'Default Response';
 const REQUEST_ID = '5f0c2f6e-7d0e-4a53-9b0e-0a6f7c1f3f5d';
 const COMPONENT = '#/components/schemas/';
 
@@ -51,7 +53,12 @@ function finishOperation({ requestBody, responses }: Operation, schemas: Record<
     requestBody.required = media.some(({ schema }) => needsMembers(componentOf(schema, schemas)));
     for (const each of media) addExample(each, schemas);
   }
-  for (const { content } of Object.values(responses)) {
+  for (const response of Object.values(responses)) {
+    const { content } = response;
+    if (response.description === NO_DESCRIPTION) {
+      const [media] = Object.values(content ?? {});
+      response.description = String((media && componentOf(media.schema, schemas).description) ?? 'OK');
+    }
     for (const [type, each] of Object.entries(content ?? {})) {
       if (type === PROBLEM_TYPE)
         each.examples = errorExamples(Object.keys(each.examples as object) as ErrorCode[]);

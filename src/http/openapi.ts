@@ -5,7 +5,7 @@ import type { FastifySchema, RouteOptions } from 'fastify';
 import type { ErrorCode } from '../errors.js';
 import { VERSION } from '../lib/version.js';
 import { finishDocument, type OpenApiDocument } from './openapi-finish.js';
-import { type ErrorResponse, errorResponses } from './problem-schema.js';
+import { type ErrorResponse, responsesFor } from './problem-schema.js';
 import type { Server } from './server.js';
 
 const TAGS = [
@@ -24,6 +24,9 @@ Errors are RFC 9457 problem documents; branch on \`code\`. Every change may be r
 described in \`asyncapi.json\`.`;
 
 const MUTATIONS = new Set(['POST', 'PUT', 'PATCH', 'DELETE']);
+
+/** What calls that are open to all are never refused with. */
+const ACCESS_CODES: readonly ErrorCode[] = ['UNAUTHORIZED', 'HOST_NOT_ALLOWED', 'ORIGIN_NOT_ALLOWED'];
 
 const IdempotencyKey = {
   type: 'string',
@@ -85,10 +88,11 @@ function withCommonParts(schema: FastifySchema | undefined, route: RouteOptions)
   if (isMutation) {
     codes.add('IDEMPOTENCY_IN_PROGRESS').add('IDEMPOTENCY_OUTCOME_UNKNOWN').add('IDEMPOTENCY_MISMATCH');
   }
+  if (schema.security?.length === 0) for (const code of ACCESS_CODES) codes.delete(code);
   if (schema.body) codes.add('PAYLOAD_TOO_LARGE').add('UNSUPPORTED_MEDIA_TYPE');
   return {
     ...schema,
     ...(isMutation ? { headers: { type: 'object', properties: { 'Idempotency-Key': IdempotencyKey } } } : {}),
-    response: { ...Object.fromEntries(successes), ...errorResponses(...codes) },
+    response: { ...Object.fromEntries(successes), ...responsesFor(codes) },
   };
 }

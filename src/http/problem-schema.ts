@@ -50,7 +50,12 @@ const COMMON: readonly ErrorCode[] = [
 
 /** The `response` entries of a route for these codes and those that every operation has. */
 export function errorResponses(...specific: ErrorCode[]): Record<number, ErrorResponse> {
-  const all = [...new Set([...COMMON, ...specific])].sort();
+  return responsesFor([...COMMON, ...specific]);
+}
+
+/** The `response` entries for exactly these codes. */
+export function responsesFor(codes: Iterable<ErrorCode>): Record<number, ErrorResponse> {
+  const all = [...new Set(codes)].sort();
   const statuses = [...new Set(all.map((code) => ERROR_CODES[code]))];
   return Object.fromEntries(
     statuses.map((status) => [status, errorResponse(all.filter((code) => ERROR_CODES[code] === status))]),

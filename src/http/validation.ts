@@ -13,6 +13,9 @@ type Part = 'body' | 'querystring' | 'params' | 'headers';
 
 const COMMON_OPTIONS = {
   strict: true,
+  // Strict mode refuses unknown keywords; checking each schema against its meta-schema as well would cost every start
+  // a second, and a test does it.
+  validateSchema: false,
   strictTypes: false,
   discriminator: true,
   removeAdditional: false,
@@ -35,14 +38,17 @@ const MAX_VALUES_FOR_ALL_ERRORS = 2000;
 export function checkCompiler(schemas: Schemas, kind: 'json' | 'text') {
   const buildAjv = AjvCompiler();
   const coerceTypes = kind === 'text';
-  const first = buildAjv(schemas, { customOptions: { ...COMMON_OPTIONS, coerceTypes, allErrors: false } });
-  const all = buildAjv(schemas, { customOptions: { ...COMMON_OPTIONS, coerceTypes, allErrors: true } });
+  const compiler = (allErrors: boolean) =>
+    buildAjv(schemas, { customOptions: { ...COMMON_OPTIONS, coerceTypes, allErrors } });
+  const first = compiler(false);
+  let all: typeof first | undefined;
   return (schema: unknown, where: string): Check => {
     const isValid = first({ schema } as never) as unknown as Validator;
     let listErrors: Validator | undefined;
     return (data) => {
       if (isValid(data)) return [];
       if (!hasFewValues(data)) return toViolations(isValid.errors!, where);
+      all ??= compiler(true);
       listErrors ??= all({ schema } as never) as unknown as Validator;
       return toViolations(listErrors(data) ? isValid.errors! : listErrors.errors!, where);
     };
