@@ -90,6 +90,7 @@ const JUDGED_CALLS = {
   personality: [135, 92],
   ioctl: [16, 29],
   socket: [41, 198],
+  setsockopt: [54, 208],
 } as const;
 
 const CLONE_NEW_ANY = 0x7e020000;
@@ -97,6 +98,9 @@ const TIOCSTI = 0x5412;
 const TIOCLINUX = 0x541c;
 const AF = { UNIX: 1, INET: 2, INET6: 10, NETLINK: 16 } as const;
 const NETLINK_ROUTE = 0;
+const SOL_SOCKET = 1;
+const SO_SNDBUF = 7;
+const SO_RCVBUF = 8;
 const X32_BIT = 0x40000000;
 
 const EPERM = 1;
@@ -165,6 +169,20 @@ export function seccompFilter(arch: NodeJS.Architecture, options: { sockets: boo
     verdict(VERDICT.allow),
     'typing into a terminal',
     verdict(VERDICT.errno(EPERM)),
+
+    // Memory in socket buffers is the kernel's: without control groups nothing else bounds it. A size is a hint that the
+    // kernel itself cuts without a word, so a program that gives one is told that all is well and keeps the usual size.
+    'setsockopt',
+    load(OFFSET.arg1),
+    jump(BPF.jumpEqual, SOL_SOCKET, 'socket option'),
+    verdict(VERDICT.allow),
+    'socket option',
+    load(OFFSET.arg2),
+    jump(BPF.jumpEqual, SO_SNDBUF, 'buffer size'),
+    jump(BPF.jumpEqual, SO_RCVBUF, 'buffer size'),
+    verdict(VERDICT.allow),
+    'buffer size',
+    verdict(VERDICT.errno(0)),
 
     'socket',
     ...(options.sockets ? usualSockets() : []),

@@ -43,6 +43,7 @@ for (const arch of ['x64', 'arm64'] as const) {
     personality: [135, 92],
     ioctl: [16, 29],
     socket: [41, 198],
+    setsockopt: [54, 208],
   };
   const filter = seccompFilter(arch, { sockets: true });
   const ask = (number: number, ...args: number[]) => judge(filter, AUDIT_ARCH[arch], number, args);
@@ -89,6 +90,18 @@ for (const arch of ['x64', 'arm64'] as const) {
     for (const family of [unix, inet, inet6, netlink]) {
       t.equal(judge(withoutSockets, AUDIT_ARCH[arch], call.socket[column]!, [family!, 1, 0]), EAFNOSUPPORT);
     }
+  });
+
+  t.test(`on ${arch} buffer sizes of sockets stay as they are`, async (t) => {
+    const [socketLevel, tcpLevel, reuseAddress, sendBuffer, receiveBuffer] = [1, 6, 2, 7, 8];
+    t.equal(askAbout('setsockopt', 3, socketLevel!, sendBuffer!), errno(0));
+    t.equal(askAbout('setsockopt', 3, socketLevel!, receiveBuffer!), errno(0));
+    t.equal(askAbout('setsockopt', 3, socketLevel!, reuseAddress!), ALLOW);
+    t.equal(
+      askAbout('setsockopt', 3, tcpLevel!, sendBuffer!),
+      ALLOW,
+      'the same number means something else there',
+    );
   });
 
   t.test(`on ${arch} personality and terminal input are narrowed`, async (t) => {
@@ -201,6 +214,24 @@ print(seen)`,
   t.equal(stderr, '');
   t.equal(stdout.trim(), "['thread', 'child', [1, 4, 9], 'tcp', 'pair', 'asyncio', 1, True]");
 });
+
+t.test(
+  'mem_socket_buffers: a program cannot blow its socket buffers up',
+  { skip: noNamespaces },
+  async (t) => {
+    const { stdout } = await pythonInNamespace(
+      `
+import socket
+a, b = socket.socketpair(); a.setblocking(False)
+before = a.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+a.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 26)
+a.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+print(a.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == before, a.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))`,
+      seccompFilter(process.arch, { sockets: true }),
+    );
+    t.equal(stdout.trim(), 'True 1');
+  },
+);
 
 t.test('without sockets none can be made, pairs still can', { skip: noNamespaces }, async (t) => {
   const { stdout } = await pythonInNamespace(
