@@ -58,15 +58,10 @@ export function honourIdempotencyKeys(app: FastifyInstance, records: Idempotency
     const bodyHash = requestDigest(request);
 
     if (request.routeOptions.config.idempotency === 'task') {
-      const earlier = await records.find(record);
+      const earlier = (await records.find(record)) ?? (await claim(request, record));
       if (earlier) {
         requireSameRequest(earlier, bodyHash);
         reply.header('idempotency-replayed', 'true');
-      } else {
-        const lane = JSON.stringify(record);
-        if (submitting.has(lane)) throw new IdempotencyInProgress(key);
-        submitting.add(lane);
-        submissions.set(request, lane);
       }
       request.idempotency = {
         repeatedTaskId: earlier?.task ?? undefined,
@@ -85,6 +80,16 @@ export function honourIdempotencyKeys(app: FastifyInstance, records: Idempotency
     if (earlier.state === 'running') throw new IdempotencyInProgress(key);
     return replay(reply, earlier);
   });
+
+  /** Reserves the key until the reply is sent, and then looks once more: the first request may have had its task
+   *  accepted and been answered since the last look. */
+  async function claim(request: FastifyRequest, record: RecordKey): Promise<IdempotencyRow | undefined> {
+    const lane = JSON.stringify(record);
+    if (submitting.has(lane)) throw new IdempotencyInProgress(record.key);
+    submitting.add(lane);
+    submissions.set(request, lane);
+    return records.find(record);
+  }
 
   app.addHook('onSend', async (request, reply, payload) => {
     const lane = submissions.get(request);

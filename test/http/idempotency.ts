@@ -307,3 +307,29 @@ t.test('two equal submissions at once make one task', async (t) => {
   for (const { statusCode } of replies) t.ok(statusCode === 200 || statusCode === 409);
   t.strictSame(submitted, ['tsk_1']);
 });
+
+t.test('a repeat does not wait for the reply to the first submission, only for its acceptance', async (t) => {
+  const gate = { open: () => {}, accepted: () => {} };
+  const opened = new Promise<void>((resolve) => {
+    gate.open = resolve;
+  });
+  const accepted = new Promise<void>((resolve) => {
+    gate.accepted = resolve;
+  });
+  const { send, store } = await world(t, (app) => {
+    app.post('/tasks', { config: { idempotency: 'task' } }, async ({ idempotency }) => {
+      if (idempotency!.repeatedTaskId) return { taskId: idempotency!.repeatedTaskId };
+      await store.write([...idempotency!.statements('tsk_1')]);
+      gate.accepted();
+      await opened;
+      return { taskId: 'tsk_1' };
+    });
+  });
+  const first = send('/tasks');
+  await accepted;
+  const repeat = await send('/tasks');
+  t.strictSame(repeat.json(), { taskId: 'tsk_1' });
+  t.equal(repeat.headers['idempotency-replayed'], 'true');
+  gate.open();
+  t.strictSame((await first).json(), { taskId: 'tsk_1' });
+});
