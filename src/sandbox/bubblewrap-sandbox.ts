@@ -257,11 +257,12 @@ export class BubblewrapSandbox implements Sandbox {
   }
 
   async #startProxy(socketPath: string, policy: EgressPolicy): Promise<EgressProxy> {
-    const { log } = this.host;
+    const { log, ownAddresses } = this.host;
     const proxy = new EgressProxy({
       socketPath,
       policy,
       log,
+      forbid: ownAddresses,
       ...(this.uid === null ? {} : { owner: this.uid }),
     });
     await proxy.start();

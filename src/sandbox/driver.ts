@@ -29,6 +29,8 @@ export interface BubblewrapDriverOptions {
   readonly agentIdleMs: number;
   /** Default: the strongest that this host allows. */
   readonly limiter?: Limiter;
+  /** `host:port` that the service itself listens on: no sandbox may reach them, whatever its policy says. */
+  readonly ownAddresses?: () => readonly string[];
 }
 
 const BUBBLEWRAP = '/usr/bin/bwrap';
@@ -143,6 +145,7 @@ export class BubblewrapDriver implements SandboxDriver {
         closedFilter: seccompFilter(process.arch, { sockets: false }),
         nested: level === 'full',
         agentIdleMs: this.#options.agentIdleMs,
+        ownAddresses: this.#options.ownAddresses ?? (() => []),
         pipReady: () => pip,
         removed: ({ id, uid }) => {
           this.#sandboxes.delete(id);

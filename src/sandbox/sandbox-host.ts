@@ -16,6 +16,8 @@ export interface SandboxHost {
   /** Programs get namespaces of their own inside a lasting sandbox; else each gets a sandbox of its own. */
   readonly nested: boolean;
   readonly agentIdleMs: number;
+  /** `host:port` of the service, which no sandbox may reach. */
+  readonly ownAddresses: () => readonly string[];
   /** Resolves when pip is unpacked; rejects with what is missing. */
   readonly pipReady: () => Promise<void>;
   /** Nothing of the sandbox is left. */
