@@ -157,6 +157,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
 
   async function close(): Promise<void> {
     sessions.stopIntake();
+    checkpoints.close();
     await tasks.drain(config.SHUTDOWN_GRACE_SECONDS * 1000);
     await server.close();
     await sweeper.close();
