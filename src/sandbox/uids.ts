@@ -1,7 +1,5 @@
 // Host uids of sandboxes, when the service is root: one for each, so that they are strangers to each other and to us.
 
-export class UidsExhausted extends Error {}
-
 export interface UidRange {
   readonly first: number;
   readonly count: number;
@@ -29,7 +27,7 @@ export class UidPool {
       this.#taken.add(uid);
       return uid;
     }
-    throw new UidsExhausted(`all ${count} sandbox uids from ${first} on are in use`);
+    throw new Error(`all ${count} sandbox uids from ${first} on are in use`);
   }
 
   /** One that a workspace on disk has already. */
