@@ -21,6 +21,13 @@ interface Cursor {
   readonly isChosen: boolean;
   isAllowed: boolean;
   headTold: boolean;
+  /** The newest event that a commit told of; the store may show us later ones before we are told. */
+  published: number;
+  hasEnded: boolean;
+}
+
+function newCursor(start: Pick<Cursor, 'session' | 'after' | 'isChosen'>): Cursor {
+  return { ...start, isAllowed: start.isChosen, headTold: !start.isChosen, published: 0, hasEnded: false };
 }
 
 const MAX_CHOSEN = 1000;
@@ -93,13 +100,7 @@ class Dashboard {
     const session = await findSession(principal, sessionId);
     const chosen = [...this.#cursors.values()].filter(({ isChosen }) => isChosen);
     if (chosen.length >= MAX_CHOSEN) throw new TooManySubscriptions(MAX_CHOSEN);
-    this.#cursors.set(session.id, {
-      session,
-      after: message.after ?? 0,
-      isChosen: true,
-      isAllowed: true,
-      headTold: false,
-    });
+    this.#cursors.set(session.id, newCursor({ session, after: message.after ?? 0, isChosen: true }));
     this.#mark(session.id);
   }
 
@@ -107,17 +108,14 @@ class Dashboard {
     for (const [id, cursor] of this.#cursors) if (isMeant(cursor)) this.#cursors.delete(id);
   }
 
-  #notice({ session, firstSeq }: Published): void {
-    if (!this.#cursors.has(session.id)) {
+  #notice({ session, firstSeq, lastSeq }: Published): void {
+    let cursor = this.#cursors.get(session.id);
+    if (!cursor) {
       if (!this.#seesAll || this.#foreign.has(session.id)) return;
-      this.#cursors.set(session.id, {
-        session,
-        after: firstSeq - 1,
-        isChosen: false,
-        isAllowed: false,
-        headTold: true,
-      });
+      cursor = newCursor({ session, after: firstSeq - 1, isChosen: false });
+      this.#cursors.set(session.id, cursor);
     }
+    cursor.published = lastSeq;
     this.#mark(session.id);
   }
 
@@ -129,7 +127,8 @@ class Dashboard {
   async #bringForward(id: string): Promise<void> {
     this.#news.delete(id);
     const cursor = this.#cursors.get(id);
-    if (!cursor || !(await this.#maySee(cursor))) return;
+    if (cursor?.hasEnded) this.#cursors.delete(id);
+    if (!cursor || cursor.hasEnded || !(await this.#maySee(cursor))) return;
     const { reader, connection } = this.#options;
     const { session, after } = cursor;
     const { sessionId } = session;
@@ -141,7 +140,8 @@ class Dashboard {
         await connection.sendLines(step.lines);
         const newest = step.lines.at(-1)!;
         cursor.after = newest.seq;
-        if (newest.ends === 'session') this.#cursors.delete(id);
+        cursor.hasEnded = newest.ends === 'session';
+        if (cursor.hasEnded && cursor.published >= newest.seq) this.#cursors.delete(id);
       } else if (step.kind === 'gap') {
         await connection.send({ type: 'stream.gap', sessionId, from: step.from, to: step.to });
         cursor.after = step.to;
