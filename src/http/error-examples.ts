@@ -14,15 +14,7 @@ export const ERROR_EXAMPLES: Readonly<Record<ErrorCode, PublicError>> = {
     { where: '/body/limits/memoryMb', given: 8, rule: 'must be at least 32' },
   ]),
   UNKNOWN_TOOL: new errors.UnknownTool('run.pyton', TOOLS),
-  PATH_OUTSIDE_WORKSPACE: new errors.PublicError(
-    'PATH_OUTSIDE_WORKSPACE',
-    'The path "../secret" leads out of the workspace.',
-    { suggestion: 'Use a path relative to the workspace.' },
-  ),
   UNAUTHORIZED: new errors.Unauthorized(false),
-  FORBIDDEN: new errors.PublicError('FORBIDDEN', 'This key may not do that.', {
-    suggestion: 'Use a key that may.',
-  }),
   HOST_NOT_ALLOWED: new errors.HostNotAllowed('evil.example'),
   ORIGIN_NOT_ALLOWED: new errors.OriginNotAllowed('https://evil.example'),
   NOT_FOUND: new errors.NotFound('/v1/sesions'),

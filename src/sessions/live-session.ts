@@ -17,12 +17,14 @@ export interface StateChange {
 export class LiveSession {
   readonly limits: Limits;
   lastActiveAt: number;
+  /** An end that failed is not tried again before this time. */
+  endPostponedUntil = 0;
   /** Warnings already sent for the end that is near. */
   readonly warned = new Set<number>();
   #state: SessionState;
   #facts: SessionFacts = { terminating: false, checkpointing: false, runningTasks: 0 };
   #exclusive: Promise<unknown> = Promise.resolve();
-  #ending: Promise<void> | undefined;
+  #ending: Promise<string | undefined> | undefined;
 
   constructor(
     readonly row: SessionRow,
@@ -42,6 +44,11 @@ export class LiveSession {
     return this.#facts.terminating;
   }
 
+  /** Its end was begun and has failed. */
+  get isEndStuck(): boolean {
+    return this.isEnding && !this.#ending;
+  }
+
   get isBusy(): boolean {
     return this.lane.waiting > 0 || this.lane.running > 0;
   }
@@ -50,25 +57,38 @@ export class LiveSession {
     return expiryOf({ ...this.row, last_active_at: this.lastActiveAt }, this.isBusy);
   }
 
+  /** Work is what moves the idle clock. */
+  worked(now: number): void {
+    this.lastActiveAt = now;
+    this.warned.clear();
+  }
+
   taskStarted(now: number): StateChange {
-    return this.#change({ runningTasks: this.#facts.runningTasks + 1 }, 'taskStarted', now);
+    this.worked(now);
+    return this.#change({ runningTasks: this.#facts.runningTasks + 1 }, 'taskStarted');
   }
 
   taskEnded(now: number): StateChange {
-    return this.#change({ runningTasks: this.#facts.runningTasks - 1 }, 'tasksEnded', now);
+    this.worked(now);
+    return this.#change({ runningTasks: this.#facts.runningTasks - 1 }, 'tasksEnded');
   }
 
-  checkpointing(is: boolean, now: number): StateChange {
-    return this.#change({ checkpointing: is }, is ? 'checkpoint' : 'checkpointEnded', now);
+  checkpointing(is: boolean): StateChange {
+    return this.#change({ checkpointing: is }, is ? 'checkpoint' : 'checkpointEnded');
   }
 
-  terminating(reason: string, now: number): StateChange {
-    return this.#change({ terminating: true }, reason, now);
+  terminating(reason: string): StateChange {
+    return this.#change({ terminating: true }, reason);
+  }
+
+  /** Takes an end back that could not be made. */
+  staying(reason: string): StateChange {
+    return this.#change({ terminating: false }, reason);
   }
 
   /** Brings a state that an earlier run of the service left behind back to the truth. */
-  settle(reason: string, now: number): StateChange {
-    return this.#change({}, reason, now);
+  settle(reason: string): StateChange {
+    return this.#change({}, reason);
   }
 
   /** Work that needs the session for itself (a checkpoint, an end) comes one after the other. */
@@ -79,7 +99,7 @@ export class LiveSession {
   }
 
   /** Runs the end once; who asks again waits for the same end. One that failed may be tried again. */
-  endOnce(end: () => Promise<void>): Promise<void> {
+  endOnce(end: () => Promise<string | undefined>): Promise<string | undefined> {
     this.#ending ??= end().catch((error: unknown) => {
       this.#ending = undefined;
       throw error;
@@ -87,10 +107,8 @@ export class LiveSession {
     return this.#ending;
   }
 
-  #change(facts: Partial<SessionFacts>, reason: string, now: number): StateChange {
+  #change(facts: Partial<SessionFacts>, reason: string): StateChange {
     this.#facts = { ...this.#facts, ...facts };
-    this.lastActiveAt = Math.max(this.lastActiveAt, now);
-    this.warned.clear();
     const from = this.#state;
     const to = stateOf(this.#facts);
     const statements = [

@@ -10,7 +10,6 @@ import {
   ShuttingDown,
 } from '../errors.js';
 import type { Journal } from '../events/journal.js';
-import { newId } from '../lib/ids.js';
 import type { Principal } from '../lib/principal.js';
 import { Undo } from '../lib/undo.js';
 import type { Logger } from '../observability/logger.js';
@@ -19,8 +18,9 @@ import type { Sandbox, SandboxDriver } from '../sandbox/sandbox.js';
 import type { SessionRow } from '../store/schema.js';
 import { DuplicateKey } from '../store/store.js';
 import { Lane } from '../tasks/lane.js';
-import { egressOf, resolveLimits, resolveNetwork, resolveSeconds, sandboxSpec } from './defaults.js';
+import { egressOf, resolveNetwork, sandboxSpec } from './defaults.js';
 import { LiveSession, type StateChange } from './live-session.js';
+import { newSessionRow } from './new-session.js';
 import { sessionRecord } from './record.js';
 import type { SessionFilter, SessionRepository } from './repository.js';
 import type { Capacity, CreateSession, Limits, Metadata, Network, PatchSession, Session } from './schema.js';
@@ -62,8 +62,12 @@ export class Sessions {
 
   async create(principal: Principal, body: CreateSession): Promise<Session> {
     if (this.#closed) throw new ShuttingDown();
-    const { config, repository } = this.#options;
-    const row = this.#newRow(principal, body);
+    const { config, repository, driver } = this.#options;
+    const row = newSessionRow(principal, body, {
+      config,
+      isolation: driver.isolation.level,
+      now: this.#now(),
+    });
     if (body.sessionId && (await repository.find(principal.tenant, body.sessionId))) {
       throw new SessionIdConflict(body.sessionId);
     }
@@ -100,39 +104,6 @@ export class Sessions {
       if (error instanceof DuplicateKey) throw new SessionIdConflict(row.session_id);
       throw error;
     }
-  }
-
-  #newRow(principal: Principal, body: CreateSession): SessionRow {
-    const { config, driver } = this.#options;
-    const id = newId('ses');
-    const now = this.#now();
-    return {
-      id,
-      tenant: principal.tenant,
-      session_id: body.sessionId ?? id,
-      workspace_id: body.workspaceId ?? null,
-      user_id: body.userId ?? null,
-      language: body.language ?? 'python',
-      state: 'ready',
-      state_reason: body.checkpointId ? 'restored' : 'created',
-      env: JSON.stringify(body.env ?? {}),
-      metadata: JSON.stringify(body.metadata ?? {}),
-      limits: JSON.stringify(resolveLimits(body.limits ?? {}, config)),
-      concurrency: body.concurrency ?? 1,
-      network: JSON.stringify(resolveNetwork(body.network)),
-      isolation: driver.isolation.level,
-      sandbox_uid: null,
-      created_at: now,
-      last_active_at: now,
-      ended_at: null,
-      idle_timeout_seconds: resolveSeconds(body.idleTimeoutSeconds, config.DEFAULT_IDLE_TIMEOUT_SECONDS),
-      max_lifetime_seconds: resolveSeconds(body.maxLifetimeSeconds, config.DEFAULT_MAX_LIFETIME_SECONDS),
-      checkpoint_on_expiry: body.checkpointOnExpiry === false ? 0 : 1,
-      last_seq: 0,
-      trimmed_seq: 0,
-      last_checkpoint_id: null,
-      restored_from: body.checkpointId ?? null,
-    };
   }
 
   async get(principal: Principal, sessionId: string): Promise<Session> {
@@ -206,46 +177,50 @@ export class Sessions {
     if (live && !live.isEnding && !force && live.isBusy) {
       throw new SessionBusy(sessionId, live.lane.waiting + live.lane.running);
     }
-    if (live)
-      await this.end(live, { reason: 'deleted', ...(checkpoint ? { checkpointName: 'deleted' } : {}) });
-    const ended = await this.find(principal, sessionId);
-    const record = this.#record(ended);
-    return checkpoint && ended.last_checkpoint_id
-      ? { ...record, checkpointId: ended.last_checkpoint_id }
-      : record;
+    const checkpointId =
+      live &&
+      (await this.end(live, { reason: 'deleted', ...(checkpoint ? { checkpointName: 'deleted' } : {}) }));
+    const record = this.#record(await this.find(principal, sessionId));
+    return checkpointId ? { ...record, checkpointId } : record;
   }
 
-  /** Cancels its tasks, takes a checkpoint if wanted, kills what runs, removes the workspace. */
-  end(live: LiveSession, options: EndOptions): Promise<void> {
+  /** Cancels its tasks, takes a checkpoint if wanted, kills what runs, removes the workspace. Resolves with the id of
+   *  the checkpoint. When the checkpoint fails the session stays, without its tasks: no work is lost. */
+  end(live: LiveSession, options: EndOptions): Promise<string | undefined> {
     return live.endOnce(async () => {
-      const { endTasks, takeCheckpoint, journal, log } = this.#options;
-      await this.#store(live, live.terminating(options.reason, this.#now()));
-      await live.exclusively(async () => {
+      const { endTasks, repository, log } = this.#options;
+      const { reason } = options;
+      await this.#store(live, live.terminating(reason));
+      const checkpointId = await live.exclusively(async () => {
         await endTasks(live);
-        if (options.checkpointName) {
-          await takeCheckpoint(live, options.checkpointName).catch((error: unknown) => {
-            log.error({ err: error, sessionId: live.row.session_id }, 'checkpoint before the end failed');
-          });
-        }
+        const taken = await this.#lastCheckpoint(live, options.checkpointName);
         await live.sandbox.remove();
+        return taken;
       });
-      const { row } = live;
-      await journal.append(
-        { id: row.id, sessionId: row.session_id },
-        [{ type: 'session.state', data: { from: 'terminating', to: 'terminated', reason: options.reason } }],
-        {
-          after: [
-            this.#options.repository.update(row.id, {
-              state: 'terminated',
-              state_reason: options.reason,
-              ended_at: this.#now(),
-            }),
-          ],
-        },
-      );
-      this.#live.delete(row.id);
-      log.info({ sessionId: row.session_id, reason: options.reason }, 'session ended');
+      await this.#store(live, {
+        events: [{ type: 'session.state', data: { from: 'terminating', to: 'terminated', reason } }],
+        statements: [
+          repository.update(live.row.id, {
+            state: 'terminated',
+            state_reason: reason,
+            ended_at: this.#now(),
+          }),
+        ],
+      });
+      this.#live.delete(live.row.id);
+      log.info({ sessionId: live.row.session_id, reason }, 'session ended');
+      return checkpointId;
     });
+  }
+
+  async #lastCheckpoint(live: LiveSession, name: string | undefined): Promise<string | undefined> {
+    if (name === undefined) return undefined;
+    try {
+      return (await this.#options.takeCheckpoint(live, name)).checkpointId;
+    } catch (error) {
+      await this.#store(live, live.staying('checkpointFailed'));
+      throw error;
+    }
   }
 
   /** Keeps the session still while `work` looks at its tree: nothing starts, what runs is frozen. */
@@ -257,12 +232,12 @@ export class Sessions {
       if (live.isEnding) throw new SessionEnded(live.row.session_id, live.state);
       const letGo = live.lane.hold();
       try {
-        await this.#store(live, live.checkpointing(true, this.#now()));
+        await this.#store(live, live.checkpointing(true));
         try {
           return await work(await live.sandbox.freeze());
         } finally {
           await live.sandbox.thaw();
-          await this.#store(live, live.checkpointing(false, this.#now()));
+          await this.#store(live, live.checkpointing(false));
         }
       } finally {
         letGo();
@@ -301,8 +276,7 @@ export class Sessions {
       try {
         const sandbox = await driver.attach(sandboxSpec(this.#specOf(row), config), row.sandbox_uid);
         const live = this.#enliven(row, sandbox);
-        if (row.state !== 'terminating')
-          await this.#store(live, live.settle('serviceRestarted', this.#now()));
+        if (row.state !== 'terminating') await this.#store(live, live.settle('serviceRestarted'));
       } catch (error) {
         log.error({ err: error, sessionId: row.session_id }, 'session could not be brought back');
         await this.#fail(row);
@@ -321,17 +295,17 @@ export class Sessions {
     this.#closed = true;
   }
 
-  async #fail(row: SessionRow): Promise<void> {
-    const { journal, repository } = this.#options;
+  #fail(row: SessionRow): Promise<void> {
     const from = row.state as Session['state'];
-    await journal.append(
-      { id: row.id, sessionId: row.session_id },
-      [{ type: 'session.state', data: { from, to: 'failed', reason: 'workspaceLost' } }],
+    const reason = 'workspaceLost';
+    return this.#store(
+      { row },
       {
-        after: [
-          repository.update(row.id, {
+        events: [{ type: 'session.state', data: { from, to: 'failed', reason } }],
+        statements: [
+          this.#options.repository.update(row.id, {
             state: 'failed',
-            state_reason: 'workspaceLost',
+            state_reason: reason,
             ended_at: this.#now(),
           }),
         ],
@@ -345,7 +319,7 @@ export class Sessions {
     return live;
   }
 
-  async #store({ row }: LiveSession, change: StateChange): Promise<void> {
+  async #store({ row }: Pick<LiveSession, 'row'>, change: StateChange): Promise<void> {
     if (change.events.length === 0) return this.#options.repository.write(change.statements);
     await this.#options.journal.append({ id: row.id, sessionId: row.session_id }, change.events, {
       after: change.statements,

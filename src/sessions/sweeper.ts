@@ -8,6 +8,8 @@ import type { Sessions } from './service.js';
 
 const SWEEP_EVERY_MS = 1000;
 const FORGET_AT_ONCE = 20;
+/** An end that failed, e.g. because its checkpoint found no space, is tried again after this long. */
+const RETRY_END_MS = 60_000;
 
 export interface SweeperOptions {
   readonly sessions: Sessions;
@@ -50,18 +52,25 @@ export class Sweeper {
 
   async #round(): Promise<void> {
     for (const live of this.#options.sessions.allLive) {
-      const { expiry } = live;
-      if (!expiry || live.isEnding) continue;
-      if (expiry.at <= this.#now()) this.#expire(live, expiry.because);
-      else await this.#warn(live);
+      if (live.endPostponedUntil > this.#now()) continue;
+      if (live.isEndStuck) this.#end(live, live.row.state_reason ?? 'deleted', false);
+      else if (!live.isEnding) await this.#watchExpiry(live);
     }
     await this.#forgetOld();
   }
 
+  async #watchExpiry(live: LiveSession): Promise<void> {
+    const { expiry, row } = live;
+    if (!expiry) return;
+    if (expiry.at <= this.#now()) this.#end(live, expiry.because, row.checkpoint_on_expiry === 1);
+    else await this.#warn(live);
+  }
+
   /** Not waited for: one slow end must not keep the others from theirs. */
-  #expire(live: LiveSession, because: string): void {
-    const checkpoint = live.row.checkpoint_on_expiry === 1 ? { checkpointName: 'expired' } : {};
-    this.#options.sessions.end(live, { reason: because, ...checkpoint }).catch((error: unknown) => {
+  #end(live: LiveSession, reason: string, withCheckpoint: boolean): void {
+    const checkpoint = withCheckpoint ? { checkpointName: 'expired' } : {};
+    this.#options.sessions.end(live, { reason, ...checkpoint }).catch((error: unknown) => {
+      live.endPostponedUntil = this.#now() + RETRY_END_MS;
       this.#options.log.error({ err: error, sessionId: live.row.session_id }, 'session could not be ended');
     });
   }

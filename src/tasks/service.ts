@@ -156,7 +156,7 @@ export class Tasks {
     if (!live) throw new TaskNotRunning(taskId, row.status);
     if (live.facts.arguments.stdinOpen !== true) throw new StdinClosed(taskId);
     if (!live.exec) throw new TaskNotRunning(taskId, live.status);
-    live.session.lastActiveAt = this.#now();
+    live.session.worked(this.#now());
     try {
       await live.exec.writeStdin(bytes, close);
     } catch (error) {
@@ -246,7 +246,7 @@ export class Tasks {
 
   async #accept(task: LiveTask, row: Omit<TaskRow, 'first_seq'>, extra: readonly Statement[]): Promise<void> {
     const { session } = task;
-    session.lastActiveAt = this.#now();
+    session.worked(this.#now());
     await this.#options.journal.append(
       { id: session.row.id, sessionId: session.row.session_id },
       [

@@ -1,0 +1,49 @@
+// The row of a session that does not exist yet.
+import type { Config } from '../config.js';
+import { newId } from '../lib/ids.js';
+import type { Principal } from '../lib/principal.js';
+import type { SessionRow } from '../store/schema.js';
+import { resolveLimits, resolveNetwork, resolveSeconds } from './defaults.js';
+import type { CreateSession } from './schema.js';
+
+interface Circumstances {
+  readonly config: Config;
+  readonly isolation: string | null;
+  readonly now: number;
+}
+
+/** Throws ValidationFailed for what the operator does not allow. */
+export function newSessionRow(
+  principal: Principal,
+  body: CreateSession,
+  { config, isolation, now }: Circumstances,
+): SessionRow {
+  const id = newId('ses');
+  return {
+    id,
+    tenant: principal.tenant,
+    session_id: body.sessionId ?? id,
+    workspace_id: body.workspaceId ?? null,
+    user_id: body.userId ?? null,
+    language: body.language ?? 'python',
+    state: 'ready',
+    state_reason: body.checkpointId ? 'restored' : 'created',
+    env: JSON.stringify(body.env ?? {}),
+    metadata: JSON.stringify(body.metadata ?? {}),
+    limits: JSON.stringify(resolveLimits(body.limits ?? {}, config)),
+    concurrency: body.concurrency ?? 1,
+    network: JSON.stringify(resolveNetwork(body.network)),
+    isolation,
+    sandbox_uid: null,
+    created_at: now,
+    last_active_at: now,
+    ended_at: null,
+    idle_timeout_seconds: resolveSeconds(body.idleTimeoutSeconds, config.DEFAULT_IDLE_TIMEOUT_SECONDS),
+    max_lifetime_seconds: resolveSeconds(body.maxLifetimeSeconds, config.DEFAULT_MAX_LIFETIME_SECONDS),
+    checkpoint_on_expiry: body.checkpointOnExpiry === false ? 0 : 1,
+    last_seq: 0,
+    trimmed_seq: 0,
+    last_checkpoint_id: null,
+    restored_from: body.checkpointId ?? null,
+  };
+}
