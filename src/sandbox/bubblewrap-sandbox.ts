@@ -42,6 +42,8 @@ export class BubblewrapSandbox implements Sandbox {
   #group: Promise<LimitGroup> | undefined;
   #proxy: Promise<EgressProxy> | undefined;
   #agent: Promise<Agent> | undefined;
+  /** Settles when the way to the proxy is open, so that a program which starts after a change finds it. */
+  #bridged: Promise<void> = Promise.resolve();
   readonly #agents = new Set<Agent>();
   readonly #helpers = new Set<Launched>();
   readonly #starting = new Set<Promise<unknown>>();
@@ -95,17 +97,22 @@ export class BubblewrapSandbox implements Sandbox {
         end: (graceMs) => exec.end(graceMs),
       };
     }
-    this.#currentAgent().then(
-      (agent) => agent.run(exec),
+    Promise.all([this.#currentAgent(), this.#bridged]).then(
+      ([agent]) => agent.run(exec),
       (error: unknown) => exec.settle(didNotStart(error)),
     );
     return exec;
   }
 
   setEgress(policy: EgressPolicy): void {
+    const [wasWanted, isWanted] = [this.#egress.allow.length > 0, policy.allow.length > 0];
     this.#egress = policy;
     void this.#proxy?.then((proxy) => proxy.setPolicy(policy));
-    void this.#agent?.then((agent) => agent.bridge(policy.allow.length > 0)).catch(() => {});
+    if (wasWanted === isWanted) return;
+    const told = this.#agent
+      ?.then((agent) => (isWanted ? this.#bridge(agent) : agent.bridge(false)))
+      .catch(() => {});
+    if (isWanted && told) this.#bridged = told;
   }
 
   async usage(): Promise<SandboxUsage> {

@@ -10,6 +10,8 @@ async function listen(t: Test, server: Server): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
+const NO_SANDBOX = 'no sandbox can be made on this host';
+
 /** What each of these says: the status of a proxy's answer, or the name of the error. */
 const ATTEMPTS = (port: number, other: number) => `
 import errno, socket
@@ -70,7 +72,7 @@ const answers = ({ stdout }: { stdout: string }) =>
 
 t.test('with an allowlist only what is listed is reached', async (t) => {
   const driver = await startDriver(t);
-  if (driver.isolation.level === null) return t.skip(driver.isolation.missing[0]?.what);
+  if (driver.isolation.level === null) return t.pass('not tried', { skip: NO_SANDBOX });
   const seen: (string | undefined)[] = [];
   const port = await listen(
     t,
@@ -97,7 +99,8 @@ t.test('with an allowlist only what is listed is reached', async (t) => {
   t.equal(seen.length, 1);
 
   sandbox.setEgress(egress);
-  t.equal(answers(await run(sandbox, ATTEMPTS(port, other))).listed, '200', 'and back, without a restart');
+  const back = await run(sandbox, ATTEMPTS(port, other));
+  t.equal(answers(back).listed, '200', `and back, without a restart: ${JSON.stringify(back)}`);
   await sandbox.remove();
 });
 
@@ -111,7 +114,7 @@ t.test('the service itself is not reached, though it is listed', async (t) => {
     }),
   );
   const driver = await startDriver(t, { ownAddresses: () => [`127.0.0.1:${port}`] });
-  if (driver.isolation.level === null) return t.skip(driver.isolation.missing[0]?.what);
+  if (driver.isolation.level === null) return t.pass('not tried', { skip: NO_SANDBOX });
   const egress = { allow: ['127.0.0.1:*', 'localhost:*'], allowPrivate: true };
   const sandbox = await driver.create(sandboxSpec({ egress }));
   const said = answers(await run(sandbox, ATTEMPTS(port, port)));

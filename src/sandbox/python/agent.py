@@ -540,27 +540,11 @@ def become_helper(reading, writing):
 
 
 def become_bridge(ready):
-    import threading
-
     only_these(os.open("/dev/null", os.O_RDONLY), 2, 2, ready)
     os.setsid()
     serve = load("bridge").serve
     confine.drop_privileges(FILTER)
-    threading.Thread(target=announce_listening, args=(BRIDGE_PORT, 3), daemon=True).start()
-    serve(BRIDGE_PORT, EGRESS_SOCKET)
-
-
-def announce_listening(port, ready):
-    import socket
-
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            break
-        except OSError:
-            time.sleep(0.002)
-    os.write(ready, b"1")
-    os.close(ready)
+    serve(BRIDGE_PORT, EGRESS_SOCKET, on_listening=lambda: os.write(3, b"1"))
 
 
 def read_exactly(fd, length):

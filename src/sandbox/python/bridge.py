@@ -110,11 +110,12 @@ def accept(selector, listener, unix_path):
         return None
 
 
-def serve(listen_port, unix_path):
+def serve(listen_port, unix_path, on_listening=lambda: None):
     """Never returns."""
     selector = selectors.DefaultSelector()
     listener = socket.create_server(("127.0.0.1", listen_port), backlog=MAX_CONNECTIONS)
     listener.setblocking(False)
+    on_listening()
     selector.register(listener, selectors.EVENT_READ)
     connections = set()
     while True:

@@ -25,11 +25,7 @@ import socket, sys
 sys.path.insert(0, ${JSON.stringify(sources)})
 import bridge
 with socket.socket() as probe: probe.bind(('127.0.0.1', 0)); port = probe.getsockname()[1]
-create_server = socket.create_server
-def told(*args, **kwargs):
-    made = create_server(*args, **kwargs); print(port, flush=True); return made
-socket.create_server = told
-bridge.serve(port, ${JSON.stringify(socketPath)})`;
+bridge.serve(port, ${JSON.stringify(socketPath)}, on_listening=lambda: print(port, flush=True))`;
   const child = spawn('/usr/bin/python3', ['-I', '-S', '-B', '-c', code], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
