@@ -8,6 +8,7 @@ import { describeSettings, loadConfig } from '../config.js';
 import { asyncapiDocument } from '../events/asyncapi.js';
 import { describeErrors } from '../http/error-examples.js';
 import type { OpenApiDocument } from '../http/openapi-finish.js';
+import { Problem } from '../http/problem-schema.js';
 
 /** The document of an unconfigured service, which is built and neither started nor listening. */
 export async function openapiDocument(): Promise<OpenApiDocument> {
@@ -23,7 +24,7 @@ export async function openapiDocument(): Promise<OpenApiDocument> {
 export async function generatedFiles(root: string): Promise<Map<string, string>> {
   return new Map([
     ['openapi/openapi.json', json(await openapiDocument())],
-    ['openapi/asyncapi.json', json(asyncapiDocument())],
+    ['openapi/asyncapi.json', json(asyncapiDocument({ problem: Problem }))],
     ['docs/configuration.md', await page(root, 'docs/configuration.md', 'settings', describeSettings())],
     ['docs/api.md', await page(root, 'docs/api.md', 'errors', describeErrors())],
   ]);
