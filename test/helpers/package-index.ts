@@ -59,6 +59,7 @@ export async function startPackageIndex(t: Test, options: { folder?: string } = 
 /** - `tinypkg` 1.0 and 1.1 need `tinydep` 2.0
  *  - `pinned` 2.3.0 and 2.4.0
  *  - `tinytool` 1.0 brings the program `tinytool`, which prints its arguments
+ *  - `wheel` 0.38.4, for the README, which has the real one in mind
  *  - `sdistonly` 1.0 would have to be built, which runs its code
  *  - `brokenhash` 1.0 is not what the index says it is */
 function handMade(): IndexFile[] {
@@ -68,6 +69,7 @@ function handMade(): IndexFile[] {
     makeWheel({ name: 'tinydep', version: '2.0' }),
     makeWheel({ name: 'pinned', version: '2.3.0' }),
     makeWheel({ name: 'pinned', version: '2.4.0' }),
+    makeWheel({ name: 'wheel', version: '0.38.4' }),
     makeWheel({
       name: 'tinytool',
       version: '1.0',
