@@ -12,9 +12,6 @@ const text = JSON.stringify(document);
 t.test('the document keeps to the AsyncAPI schema', async (t) => {
   const schema = createRequire(import.meta.url)('@asyncapi/specs/schemas/3.0.0-without-$id.json');
   const ajv = new Ajv({ strict: false, allErrors: true, validateFormats: false });
-    undefined,
-    false,
-  );
   const validate = ajv.compile(schema);
   validate(document);
   t.same(validate.errors, null);
