@@ -1,0 +1,272 @@
+import t from 'tap';
+import type { Session } from '../../src/sessions/schema.js';
+import type { Task } from '../../src/tasks/schema.js';
+import { eventsOf, startService, until } from '../helpers/world.js';
+
+const SLEEP = { code: 'import time; time.sleep(60)' };
+
+t.test('sessions', async (t) => {
+  const world = await startService(t, { MAX_MEMORY_MB: '1024', MAX_SESSIONS: '20' });
+
+  t.test('a session may have an id of the client’s, once', async (t) => {
+    const made = await world.call<Session>('POST', '/v1/sessions', { sessionId: 'my-session.1' });
+    t.match(made, { status: 201, body: { sessionId: 'my-session.1', state: 'ready' } });
+    t.equal(made.headers.get('location'), '/v1/sessions/my-session.1');
+    t.match(await world.call('POST', '/v1/sessions', { sessionId: 'my-session.1' }), {
+      status: 409,
+      body: { code: 'SESSION_ID_CONFLICT', outcome: 'notStarted' },
+    });
+  });
+
+  t.test(
+    'two creates with one id at the same moment: one wins, and the loser leaves no slot taken',
+    async (t) => {
+      const before = (await world.call<{ active: number }>('GET', '/v1/capacity')).body.active;
+      const both = await Promise.all(
+        [1, 2, 3].map(() => world.call('POST', '/v1/sessions', { sessionId: 'raced' })),
+      );
+      t.same(both.map((reply) => reply.status).sort(), [201, 409, 409]);
+      t.equal((await world.call<{ active: number }>('GET', '/v1/capacity')).body.active, before + 1);
+    },
+  );
+
+  for (const sessionId of ['', '.x', '-x', 'a/b', '../up', 'a b', 'x'.repeat(129), 'é', 'a\u0000b']) {
+    t.test(`the id ${JSON.stringify(sessionId.slice(0, 12))} is refused with its rule`, async (t) => {
+      t.match(await world.call('POST', '/v1/sessions', { sessionId }), {
+        status: 400,
+        body: { code: 'VALIDATION_FAILED', errors: [{ where: '/body/sessionId' }] },
+      });
+    });
+  }
+
+  t.test('env is really applied, and only its names are shown', async (t) => {
+    const session = await world.session({ env: { GREETING: 'hello', EMPTY: '' } });
+    t.same(session.envNames, ['GREETING', 'EMPTY']);
+    t.notMatch(JSON.stringify(session), 'hello');
+    const task = await world.python(
+      session.sessionId,
+      'import os; print(os.environ["GREETING"], repr(os.environ["EMPTY"]))',
+    );
+    t.equal(task.outputs?.stdout, "hello ''\n");
+  });
+
+  t.test('what goes beyond the operator’s maximum is refused, not clipped', async (t) => {
+    t.match(await world.call('POST', '/v1/sessions', { limits: { memoryMb: 1025 } }), {
+      status: 400,
+      body: { errors: [{ where: '/body/limits/memoryMb', given: 1025, rule: /at most 1024/ }] },
+    });
+    t.match(await world.call('POST', '/v1/sessions', { surprise: 1 }), {
+      status: 400,
+      body: { code: 'VALIDATION_FAILED' },
+    });
+  });
+
+  t.test('a patch merges labels, and null removes one', async (t) => {
+    const { sessionId } = await world.session({ metadata: { a: '1', b: '2' } });
+    const patched = await world.call<Session>('PATCH', `/v1/sessions/${sessionId}`, {
+      metadata: { b: null, c: '3' },
+      idleTimeoutSeconds: null,
+      maxLifetimeSeconds: 5000,
+    });
+    t.same(patched.body.metadata, { a: '1', c: '3' });
+    t.match(patched.body, { idleTimeoutSeconds: null, maxLifetimeSeconds: 5000, expiresBecause: 'lifetime' });
+    t.match(await world.call('PATCH', `/v1/sessions/${sessionId}`, {}), { status: 400 });
+    t.match(await world.call('GET', `/v1/sessions/${sessionId}`), { body: { metadata: { a: '1', c: '3' } } });
+  });
+
+  t.test('lists come newest first, a page at a time, filtered by state and labels', async (t) => {
+    const made: string[] = [];
+    for (const n of [1, 2, 3])
+      made.unshift((await world.session({ metadata: { list: 'yes', n: String(n) } })).sessionId);
+    const first = await world.call<{ items: Session[]; nextCursor: string }>(
+      'GET',
+      '/v1/sessions?metadata.list=yes&limit=2',
+    );
+    t.same(
+      first.body.items.map((item) => item.sessionId),
+      made.slice(0, 2),
+    );
+    const second = await world.call<{ items: Session[]; nextCursor: null }>(
+      'GET',
+      `/v1/sessions?metadata.list=yes&limit=2&cursor=${first.body.nextCursor}`,
+    );
+    t.same(
+      second.body.items.map((item) => item.sessionId),
+      made.slice(2),
+    );
+    t.equal(second.body.nextCursor, null);
+    await world.call('DELETE', `/v1/sessions/${made[0]}`);
+    const over = await world.call<{ items: Session[] }>(
+      'GET',
+      '/v1/sessions?metadata.list=yes&state=terminated,failed',
+    );
+    t.same(
+      over.body.items.map((item) => item.sessionId),
+      made.slice(0, 1),
+    );
+    const later = await world.call<{ items: Session[] }>(
+      'GET',
+      `/v1/sessions?createdAfter=${new Date(Date.now() + 1000).toISOString()}`,
+    );
+    t.same(later.body.items, []);
+    for (const query of [
+      'limit=0',
+      'limit=201',
+      'cursor=nonsense',
+      'state=nosuch',
+      'createdAfter=now',
+      'other=1',
+    ]) {
+      t.match(
+        await world.call('GET', `/v1/sessions?${query}`),
+        { status: 400, body: { code: 'VALIDATION_FAILED' } },
+        query,
+      );
+    }
+  });
+
+  t.test('every change of state is an event with a reason', async (t) => {
+    const { sessionId } = await world.session();
+    await world.run(sessionId, 'echo', { message: 'x' });
+    await world.call('DELETE', `/v1/sessions/${sessionId}`);
+    const changes = (await eventsOf(world, sessionId)).filter((event) => event.type === 'session.state');
+    t.same(
+      changes.map(({ data }) => [data.from, data.to, data.reason]),
+      [
+        [null, 'creating', 'created'],
+        ['creating', 'ready', 'created'],
+        ['ready', 'active', 'taskStarted'],
+        ['active', 'ready', 'tasksEnded'],
+        ['ready', 'terminating', 'deleted'],
+        ['terminating', 'terminated', 'deleted'],
+      ],
+    );
+  });
+
+  t.test(
+    'a session with work is not deleted unless forced; then its tasks end as sessionEnded',
+    async (t) => {
+      const { sessionId } = await world.session();
+      const running = await world.submit(sessionId, 'run.python', SLEEP);
+      const queued = await world.submit(sessionId, 'run.python', SLEEP);
+      t.match(await world.call('DELETE', `/v1/sessions/${sessionId}`), {
+        status: 409,
+        body: { code: 'SESSION_BUSY' },
+      });
+      const ended = await world.call('DELETE', `/v1/sessions/${sessionId}?force=true`);
+      t.match(ended, {
+        status: 200,
+        body: { state: 'terminated', stateReason: 'deleted', queuedTasks: 0, runningTasks: 0 },
+      });
+      for (const { taskId } of [running, queued]) {
+        t.match(await world.call('GET', `/v1/tasks/${taskId}`), {
+          body: { status: 'cancelled', ending: { cause: 'sessionEnded' } },
+        });
+      }
+      const events = await eventsOf(world, sessionId);
+      t.match(events.at(-1), { type: 'session.state', data: { to: 'terminated' } });
+      t.same(
+        events.map((event) => event.seq),
+        events.map((_, index) => index + 1),
+        'no holes',
+      );
+      t.match(
+        await world.call('POST', `/v1/sessions/${sessionId}/tasks`, {
+          tool: 'echo',
+          arguments: { message: 'x' },
+        }),
+        {
+          status: 409,
+          body: { code: 'SESSION_ENDED' },
+        },
+      );
+      t.same(
+        (await world.call('DELETE', `/v1/sessions/${sessionId}`)).body,
+        ended.body,
+        'a second delete answers the same',
+      );
+    },
+  );
+
+  t.test('DELETE ?checkpoint=true answers with the checkpoint it took', async (t) => {
+    const { sessionId } = await world.session();
+    await world.writeFile(sessionId, 'kept.txt', 'kept');
+    const ended = await world.call<Session>('DELETE', `/v1/sessions/${sessionId}?checkpoint=true`);
+    t.equal(ended.status, 200);
+    t.match(ended.body, { state: 'terminated', checkpointId: /^ckp_/ });
+    const copy = await world.session({ checkpointId: ended.body.checkpointId });
+    t.equal(copy.restoredFrom, ended.body.checkpointId);
+    t.equal(await world.readFile(copy.sessionId, 'kept.txt'), 'kept');
+  });
+
+  t.test('an idle session expires with a checkpoint, and says why', async (t) => {
+    const { sessionId } = await world.session({ idleTimeoutSeconds: 1 });
+    await world.writeFile(sessionId, 'kept.txt', 'kept');
+    const over = await until(async () => {
+      const { body } = await world.call<Session>('GET', `/v1/sessions/${sessionId}`);
+      return body.state === 'terminated' ? body : undefined;
+    });
+    t.match(over, { stateReason: 'idle', lastCheckpointId: /^ckp_/ });
+    t.ok((await eventsOf(world, sessionId)).some((event) => event.type === 'session.expiring'));
+  });
+
+  t.test('the lifetime ends a session that works; its task ends as sessionEnded', async (t) => {
+    const { sessionId } = await world.session({ maxLifetimeSeconds: 1, checkpointOnExpiry: false });
+    const { taskId } = await world.submit(sessionId, 'run.python', SLEEP);
+    const ended = await until(async () => {
+      const { body } = await world.call<Task>('GET', `/v1/tasks/${taskId}?wait=5`);
+      return body.endedAt ? body : undefined;
+    });
+    t.match(ended, { status: 'cancelled', ending: { cause: 'sessionEnded' } });
+    const over = await until(async () => {
+      const { body } = await world.call<Session>('GET', `/v1/sessions/${sessionId}`);
+      return body.state === 'terminated' ? body : undefined;
+    });
+    t.match(over, { stateReason: 'lifetime', lastCheckpointId: null });
+  });
+
+  t.test('what does not exist is not found', async (t) => {
+    for (const [method, path] of [
+      ['GET', '/v1/sessions/nosuch'],
+      ['PATCH', '/v1/sessions/nosuch'],
+      ['DELETE', '/v1/sessions/nosuch'],
+      ['GET', '/v1/sessions/nosuch/tasks'],
+      ['GET', '/v1/sessions/nosuch/events'],
+    ] as const) {
+      const body = method === 'PATCH' ? { metadata: {} } : undefined;
+      t.match(
+        await world.call(method, path, body),
+        { status: 404, body: { code: 'SESSION_NOT_FOUND' } },
+        path,
+      );
+    }
+  });
+});
+
+t.test('a restart brings sessions back with their files, and their tasks to the truth', async (t) => {
+  const world = await startService(t);
+  const { sessionId } = await world.session({ env: { KEPT: 'yes' } });
+  await world.writeFile(sessionId, 'kept.txt', 'kept');
+  const running = await world.submit(sessionId, 'run.python', {
+    code: 'import time; print("said before", flush=True); time.sleep(60)',
+  });
+  const queued = await world.submit(sessionId, 'run.python', {
+    code: 'import os; print(os.environ["KEPT"])',
+  });
+  await until(async () => (await eventsOf(world, sessionId)).find((event) => event.type === 'task.output'));
+  await world.restart();
+  t.match(await world.call('GET', `/v1/tasks/${running.taskId}`), {
+    body: { status: 'failure', ending: { cause: 'interrupted' }, outputs: { stdout: 'said before\n' } },
+  });
+  t.match(await world.call('GET', `/v1/tasks/${queued.taskId}?wait=20`), {
+    body: { status: 'success', outputs: { stdout: 'yes\n' } },
+  });
+  t.equal(await world.readFile(sessionId, 'kept.txt'), 'kept');
+  const events = await eventsOf(world, sessionId);
+  t.same(
+    events.map((event) => event.seq),
+    events.map((_, index) => index + 1),
+    'numbering goes on without a hole',
+  );
+  t.equal(events.filter((event) => event.type === 'task.ended' && event.taskId === running.taskId).length, 1);
+});
