@@ -1,0 +1,71 @@
+// How checkpoints are kept: a row each, beside the archive on disk.
+import { olderThan } from '../store/filters.js';
+import type { CheckpointRow } from '../store/schema.js';
+import type { Statement, Store } from '../store/store.js';
+
+export interface CheckpointFilter {
+  readonly tenant: string;
+  /** Public id of the session, whose record may be gone. */
+  readonly sessionId: string;
+  readonly createdAfter?: number;
+  readonly before?: { readonly createdAt: number; readonly id: string };
+  readonly limit: number;
+}
+
+export class CheckpointRepository {
+  readonly #store: Pick<Store, 'query' | 'write'>;
+
+  constructor(store: Pick<Store, 'query' | 'write'>) {
+    this.#store = store;
+  }
+
+  find(tenant: string, id: string): Promise<CheckpointRow | undefined> {
+    return this.#store.query
+      .selectFrom('checkpoints')
+      .selectAll()
+      .where('tenant', '=', tenant)
+      .where('id', '=', id)
+      .executeTakeFirst();
+  }
+
+  /** Newest first. */
+  list(filter: CheckpointFilter): Promise<CheckpointRow[]> {
+    let query = this.#store.query
+      .selectFrom('checkpoints')
+      .selectAll()
+      .where('tenant', '=', filter.tenant)
+      .where('session_id', '=', filter.sessionId);
+    if (filter.createdAfter !== undefined) query = query.where('created_at', '>', filter.createdAfter);
+    if (filter.before) query = query.where(olderThan(filter.before));
+    return query.orderBy('created_at', 'desc').orderBy('id', 'desc').limit(filter.limit).execute();
+  }
+
+  /** Ids of a session's checkpoints by its internal id, newest first. */
+  async idsOf(session: string): Promise<string[]> {
+    const rows = await this.#store.query
+      .selectFrom('checkpoints')
+      .select('id')
+      .where('session', '=', session)
+      .orderBy('created_at', 'desc')
+      .orderBy('id', 'desc')
+      .execute();
+    return rows.map(({ id }) => id);
+  }
+
+  /** Stores the row and makes it the session's last. */
+  insert(row: CheckpointRow): Statement[] {
+    const { query } = this.#store;
+    return [
+      query.insertInto('checkpoints').values(row).compile(),
+      query
+        .updateTable('sessions')
+        .set({ last_checkpoint_id: row.id })
+        .where('id', '=', row.session)
+        .compile(),
+    ];
+  }
+
+  async remove(id: string): Promise<void> {
+    await this.#store.write([this.#store.query.deleteFrom('checkpoints').where('id', '=', id).compile()]);
+  }
+}
