@@ -164,14 +164,12 @@ export class BubblewrapSandbox implements Sandbox {
 
   /** The session's own agent: the one that lives, or a new one. */
   async #currentAgent(): Promise<Agent> {
-    for (;;) {
-      const known = this.#agent;
-      const agent = await known?.catch(() => undefined);
-      if (agent && !agent.isGone) return agent;
-      if (this.#agent === known) this.#agent = this.#startOwnAgent();
-      if (known !== undefined && agent === undefined) continue;
-      return this.#agent!;
-    }
+    const known = this.#agent;
+    const agent = await known?.catch(() => undefined);
+    if (agent && !agent.isGone) return agent;
+    // Of those who find it gone, the first starts another.
+    if (this.#agent === known) this.#agent = this.#startOwnAgent();
+    return this.#agent!;
   }
 
   async #startOwnAgent(): Promise<Agent> {
