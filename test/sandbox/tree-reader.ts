@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { appendFileSync, linkSync, truncateSync, writeFileSync } from 'node:fs';
+import { appendFileSync, chmodSync, linkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import type { TreeEntry } from '../../src/sandbox/tree.js';
@@ -170,5 +170,6 @@ os.open = deny`;
   const root = t.testdir({ shut: { a: '' }, open: '' });
   python('import os, sys; os.chmod(sys.argv[1], 0)', join(root, 'shut'));
   const entries = await read(root);
+  chmodSync(join(root, 'shut'), 0o700);
   t.match(entries.at(-1), { type: 'skipped', what: 'unreadable' });
 });
