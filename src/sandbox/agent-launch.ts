@@ -1,5 +1,5 @@
 // How a sandbox with an agent is started.
-import { Agent } from './agent.js';
+import { Agent, type AgentOptions } from './agent.js';
 import {
   INSIDE_EGRESS_SOCKET,
   INSIDE_LIBRARY,
@@ -35,6 +35,7 @@ export interface AgentKind {
   readonly egressSocket: string;
   readonly diskBytes: number;
   readonly maxOpenFiles: number;
+  readonly notBegun?: AgentOptions['notBegun'];
 }
 
 /** Resolves when its process runs, under the limits of `group`; it is ready for work a little later (`ready`). */
@@ -92,5 +93,6 @@ export async function launchAgent(
     groupCounts: host.limiter.kind !== null,
     idleMs: kind.lasting ? host.agentIdleMs : null,
     log: host.log,
+    ...(kind.notBegun ? { notBegun: kind.notBegun } : {}),
   });
 }

@@ -42,6 +42,8 @@ export interface AgentOptions {
   readonly groupCounts: boolean;
   /** Ended after this long without work; null never. */
   readonly idleMs: number | null;
+  /** Takes a program back that had not begun when the agent died. */
+  readonly notBegun?: (exec: ProgramExec, why: string) => void;
   readonly log: Logger;
 }
 
@@ -158,8 +160,10 @@ export class Agent {
     this.#bridge.reject(why);
     this.#helper?.close(why);
     for (const { group } of this.#waiting.splice(0)) this.#remove(group);
-    const asking = this.#asking.splice(0);
-    await Promise.all(asking.map((exec) => exec.sandboxDied(why.message)));
+    for (const exec of this.#asking.splice(0)) {
+      if (this.#options.notBegun) this.#options.notBegun(exec, why.message);
+      else await exec.sandboxDied(why.message);
+    }
     for (const { exec, group } of [...this.#running.values()]) {
       await exec.sandboxDied(why.message);
       this.#remove(group);

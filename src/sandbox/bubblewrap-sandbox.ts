@@ -45,6 +45,7 @@ export class BubblewrapSandbox implements Sandbox {
   /** Settles when the way to the proxy is open, so that a program which starts after a change finds it. */
   #bridged: Promise<void> = Promise.resolve();
   readonly #agents = new Set<Agent>();
+  readonly #triedAgain = new WeakSet<ProgramExec>();
   readonly #helpers = new Set<Launched>();
   readonly #starting = new Set<Promise<unknown>>();
   #frozen: { readonly agents: readonly Agent[]; readonly stopped: readonly number[] } | undefined;
@@ -97,10 +98,7 @@ export class BubblewrapSandbox implements Sandbox {
         end: (graceMs) => exec.end(graceMs),
       };
     }
-    Promise.all([this.#currentAgent(), this.#bridged]).then(
-      ([agent]) => agent.run(exec),
-      (error: unknown) => exec.settle(didNotStart(error)),
-    );
+    this.#runInOwnAgent(exec);
     return exec;
   }
 
@@ -162,6 +160,23 @@ export class BubblewrapSandbox implements Sandbox {
     return this.#removing;
   }
 
+  #runInOwnAgent(exec: ProgramExec): void {
+    Promise.all([this.#currentAgent(), this.#bridged]).then(
+      ([agent]) => agent.run(exec),
+      (error: unknown) => exec.settle(didNotStart(error)),
+    );
+  }
+
+  /** It came when the agent was dying already: the next one takes it, but nobody tries for ever. */
+  #runAgain(exec: ProgramExec, why: string): void {
+    if (this.#closing || this.#triedAgain.has(exec)) {
+      void exec.sandboxDied(why);
+      return;
+    }
+    this.#triedAgain.add(exec);
+    this.#runInOwnAgent(exec);
+  }
+
   /** The session's own agent: the one that lives, or a new one. */
   async #currentAgent(): Promise<Agent> {
     const known = this.#agent;
@@ -176,12 +191,17 @@ export class BubblewrapSandbox implements Sandbox {
     const socket = this.#socketPath('');
     this.#proxy ??= this.#startProxy(socket, this.#egress);
     await this.#proxy;
-    const agent = await this.#startAgent({ lasting: true, programs: this.host.nested, egressSocket: socket });
+    const agent = await this.#startAgent({
+      lasting: true,
+      programs: this.host.nested,
+      egressSocket: socket,
+      notBegun: (exec, why) => this.#runAgain(exec, why),
+    });
     if (this.#egress.allow.length > 0) await this.#bridge(agent);
     return agent;
   }
 
-  #startAgent(kind: Pick<AgentKind, 'lasting' | 'programs' | 'egressSocket'>): Promise<Agent> {
+  #startAgent(kind: Omit<AgentKind, 'diskBytes' | 'maxOpenFiles'>): Promise<Agent> {
     const { diskBytes, maxOpenFiles } = this.spec.limits;
     return this.#start(this.#agents, async () => {
       const group = await this.#ownGroup();

@@ -133,9 +133,15 @@ export class BubblewrapDriver implements SandboxDriver {
           if (uid !== null) this.#uids?.claim(uid);
         }
       }
-      const pip = unpackPip(directories.pip, PYTHON);
-      pip.catch((error: unknown) => log.warn({ err: error }, 'no pip for sandboxes'));
-      this.#undo.push('pip', () => pip.catch(() => {}));
+      const unpacking = new AbortController();
+      const pip = unpackPip(directories.pipAtHome, PYTHON, unpacking.signal);
+      pip.catch((error: unknown) => {
+        if (!unpacking.signal.aborted) log.warn({ err: error }, 'no pip for sandboxes');
+      });
+      this.#undo.push('pip', () => {
+        unpacking.abort();
+        return pip.catch(() => {});
+      });
       this.#host = {
         directories,
         limiter,

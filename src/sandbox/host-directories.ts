@@ -42,6 +42,8 @@ export class HostDirectories {
     readonly workspaces: string,
     /** Bound inside at /run/pip. */
     readonly pip: string,
+    /** The same by its own path: what is written there must not outlive a mount of ours. */
+    readonly pipAtHome: string,
     /** Sockets; short, since the kernel takes 108 bytes at most. */
     readonly sockets: string,
   ) {}
@@ -72,6 +74,7 @@ export class HostDirectories {
         library,
         join(reachable, 'workspaces'),
         join(reachable, 'pip'),
+        join(kept, 'pip'),
         sockets,
       );
       directories.#undo.push('directories', () => undo.run());

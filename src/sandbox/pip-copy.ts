@@ -9,7 +9,7 @@ const WHEELS = '/usr/share/python-wheels';
 const run = promisify(execFile);
 
 /** Has `directory/current` lead to an unpacked pip. Costs a second the first time and nothing afterwards. */
-export async function unpackPip(directory: string, python: string): Promise<void> {
+export async function unpackPip(directory: string, python: string, signal: AbortSignal): Promise<void> {
   const wheel = (await readdir(WHEELS).catch(() => []))
     .filter((name) => /^pip-.*\.whl$/.test(name))
     .sort()
@@ -26,9 +26,7 @@ export async function unpackPip(directory: string, python: string): Promise<void
   const aside = await mkdtemp(join(directory, '.new-'));
   try {
     const unpacked = join(aside, name);
-    await run(python, ['-I', '-m', 'zipfile', '-e', join(WHEELS, wheel), unpacked]);
-    // Importing what an installation uses leaves its bytecode beside it.
-    await run(python, ['-I', '-S', '-c', WARM_UP, unpacked]);
+    await run(python, ['-I', '-S', '-c', UNPACK, join(WHEELS, wheel), unpacked], { signal });
     await chmod(unpacked, 0o755);
     await rm(join(directory, name), { recursive: true, force: true });
     await rename(unpacked, join(directory, name));
@@ -39,10 +37,14 @@ export async function unpackPip(directory: string, python: string): Promise<void
   }
 }
 
-const WARM_UP = `
-import os, sys
+/** Importing what an installation uses leaves its bytecode beside it. Nobody waits yet, so others go first. */
+const UNPACK = `
+import os, sys, zipfile
 os.umask(0o022)
-sys.path.insert(0, sys.argv[1])
+os.nice(10)
+wheel, folder = sys.argv[1:]
+zipfile.ZipFile(wheel).extractall(folder)
+sys.path.insert(0, folder)
 import pip._internal.cli.main, pip._internal.commands.install, pip._internal.commands.list
 import pip._internal.operations.prepare, pip._internal.resolution.resolvelib.resolver
 `;

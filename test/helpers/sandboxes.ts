@@ -1,4 +1,5 @@
 // A driver on this machine, for the tests of one file, and short ways to run programs in its sandboxes.
+import { readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -111,3 +112,51 @@ export function start(
       }),
   };
 }
+
+/** Host pids of the processes below our bubblewraps that hold this sandbox's workspace. */
+export async function childrenOf(sandbox: Sandbox): Promise<number[]> {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/mountinfo`, 'latin1').includes(
+          `${sandbox.id}/workspace /workspace `,
+        );
+      } catch {
+        return false;
+      }
+    });
+}
+
+export async function agentPid(sandbox: Sandbox): Promise<number> {
+  await sandbox.warm();
+  for (const pid of await childrenOf(sandbox)) {
+    if (/^NSpid:\t\d+\t1$/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'))) return pid;
+  }
+  throw new Error('no agent');
+}
+
+/** Processes with a user's code: those two namespaces down that are neither keepers nor waiting. */
+export async function programsLeft(sandbox: Sandbox): Promise<number> {
+  const pids = await childrenOf(sandbox);
+  return pids.filter((pid) => {
+    try {
+      const status = readFileSync(`/proc/${pid}/status`, 'latin1');
+      const nested = Number(/^NSpid:(?:\t\d+){2}\t(\d+)$/m.exec(status)?.[1] ?? 0);
+      return nested > 2;
+    } catch {
+      return false;
+    }
+  }).length;
+}
+
+/** Children that leave their session and ignore what they can ignore. */
+export const FORK_AWAY = `
+import os, time, signal
+for _ in range(3):
+    if os.fork() == 0:
+        os.setsid()
+        for s in (1, 2, 3, 15): signal.signal(s, signal.SIG_IGN)
+        time.sleep(60)
+`;
