@@ -56,6 +56,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
     minimum: config.ISOLATION_MIN,
     uids: { first: config.SANDBOX_UID_FIRST, count: config.SANDBOX_UID_COUNT },
     agentIdleMs: config.AGENT_IDLE_SECONDS * 1000,
+    ownAddresses: () => listeningOn(server),
   });
   const tools = toolRegistry();
   const submission = submissionSchemas(tools);
@@ -99,7 +100,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
   });
   const idempotency = new IdempotencyRecords({ store, log });
 
-  const server = buildServer({ jsonBodyBytes: config.JSON_BODY_BYTES, log, checkReplies });
+  const server: Server = buildServer({ jsonBodyBytes: config.JSON_BODY_BYTES, log, checkReplies });
   let closing: Promise<void> | undefined;
   guardAccess(server, {
     apiKeys: config.API_KEYS,
@@ -175,4 +176,11 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
       return closing;
     },
   };
+}
+
+/** `host:port` of every address the server listens on; none before it does. */
+function listeningOn(server: Server): string[] {
+  return server
+    .addresses()
+    .flatMap((each) => (typeof each === 'string' ? [] : [`${each.address}:${each.port}`]));
 }
