@@ -22,6 +22,8 @@ export interface OutputWriterOptions {
   onLimit(): void;
   /** Called once, when the store refused output; what comes later is dropped. */
   onError(error: unknown): void;
+  /** Milliseconds of a clock that only goes forward. */
+  readonly now?: () => number;
 }
 
 interface Segment {
@@ -31,6 +33,7 @@ interface Segment {
 
 export class OutputWriter {
   readonly #options: OutputWriterOptions;
+  readonly #now: () => number;
   /** In the order of arrival; neighbours are of different streams. */
   #segments: Segment[] = [];
   #waitingBytes = 0;
@@ -49,6 +52,7 @@ export class OutputWriter {
 
   constructor(options: OutputWriterOptions) {
     this.#options = options;
+    this.#now = options.now ?? (() => performance.now());
   }
 
   /** Bytes kept of each stream. */
@@ -96,7 +100,7 @@ export class OutputWriter {
   }
 
   #sendWhenDue(): void {
-    const quietMs = performance.now() - this.#lastSent;
+    const quietMs = this.#now() - this.#lastSent;
     if (this.#waitingBytes >= EVENT_BYTES || quietMs >= JOIN_MS) this.#send({ atTheEnd: false });
     else this.#timer ??= setTimeout(() => this.#send({ atTheEnd: false }), JOIN_MS - quietMs);
   }
@@ -112,7 +116,7 @@ export class OutputWriter {
       events.push(...this.#eventsOf('stdout', [], true), ...this.#eventsOf('stderr', [], true));
     }
     if (events.length === 0) return;
-    this.#lastSent = performance.now();
+    this.#lastSent = this.#now();
     const appending = this.#append(events).finally(() => this.#inFlight.delete(appending));
     this.#inFlight.add(appending);
   }

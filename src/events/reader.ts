@@ -75,12 +75,17 @@ export class Reader {
       if (!known) return;
       let cursor = options.after;
       let atHead = false;
+      // Asked in this order, so that an empty page means: nothing up to the extent's head.
+      const look = () =>
+        Promise.all([this.#pages.extent(view), this.#pages.read(view, known, cursor, limit)]);
+      let ahead: ReturnType<typeof look> | undefined;
       while (!signal.aborted) {
         // Cleared before looking: what is committed from here on wakes us again.
         wakeup.clear();
         const mayWait = options.follow && !lastCall?.aborted;
         const fresh = tail.after(cursor);
         if (fresh instanceof Batch) {
+          ahead = undefined;
           const wanted = fresh.part({ after: cursor, taskId, limit });
           cursor = wanted.lines.length === limit ? wanted.lastSeq : fresh.lastSeq;
           if (wanted.lines.length > 0) yield eventsOf(wanted);
@@ -91,16 +96,20 @@ export class Reader {
           if (isComplete(known, cursor)) return;
           await wakeup.wait();
         } else {
-          // Asked in this order, so that an empty page means: nothing up to the extent's head.
-          const [extent, page] = await Promise.all([
-            this.#pages.extent(view),
-            this.#pages.read(view, known, cursor, limit),
-          ]);
+          // What was empty a moment ago is looked at again, now that no wake-up can be missed.
+          const early = await ahead;
+          ahead = undefined;
+          const [extent, page] = early?.[1] ? early : await look();
           if (!extent || signal.aborted) return;
           const gap = gapBefore({ view, page, extent, cursor });
           if (gap) yield gap;
           if (page) {
             cursor = page.lastSeq;
+            if (page.lines.length === limit) {
+              // The store reads the next page while this one is sent.
+              ahead = look();
+              ahead.catch(() => {});
+            }
             yield eventsOf(page);
             if (ends(page, taskId)) return;
           } else {

@@ -169,12 +169,15 @@ t.test('retention under a reader that is reading is told too', async (t) => {
   const steps = reader.read({ session: key, after: 0, signal: never, follow: false, limit: 5 });
   t.same(seqsOf([(await steps.next()).value as ReaderStep]), [1, 2, 3, 4, 5]);
   await store.write([
-    { sql: 'delete from events where seq <= 12', parameters: [] },
-    { sql: 'update sessions set trimmed_seq = 12', parameters: [] },
+    { sql: 'delete from events where seq <= 17', parameters: [] },
+    { sql: 'update sessions set trimmed_seq = 17', parameters: [] },
   ]);
-  const rest = await collect(steps);
-  t.same(rest[0], { kind: 'gap', from: 6, to: 12 });
-  t.same(seqsOf(rest), numbers(13, 20));
+  // How much of it had been read ahead is chance; that each number is either sent or named as missing is not.
+  const told = (await collect(steps)).flatMap((step) => {
+    if (step.kind === 'gap') return numbers(step.from, step.to);
+    return step.kind === 'events' ? seqsOf([step]) : [];
+  });
+  t.same(told, numbers(6, 20));
 });
 
 t.test('an aborted reader ends at once, wherever it is', async (t) => {
