@@ -1,5 +1,5 @@
 import t from 'tap';
-import { canonicalJson, requestDigest } from '../../src/http/request-digest.js';
+import { requestDigest } from '../../src/http/request-digest.js';
 
 t.test('the order of members and parameters does not count; everything else does', async (t) => {
   const digest = requestDigest({ query: { a: 1, b: 2 }, body: { x: [1, 2], y: { p: 1, q: 2 } } });
@@ -19,5 +19,5 @@ t.test('query and body cannot be moved into each other', async (t) => {
 t.test('deep JSON: nesting without end is refused and not followed', async (t) => {
   let deep: unknown = 1;
   for (let i = 0; i < 100_000; i++) deep = [deep];
-  t.throws(() => canonicalJson(deep), { code: 'VALIDATION_FAILED' });
+  t.throws(() => requestDigest({ query: {}, body: deep }), { code: 'VALIDATION_FAILED' });
 });
