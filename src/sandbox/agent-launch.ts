@@ -66,7 +66,7 @@ export async function launchAgent(
         host.python.path,
         '-I',
         '-S',
-        `${INSIDE_LIBRARY}/agent.py`,
+        `${INSIDE_LIBRARY}/agent.pyc`,
         JSON.stringify({
           nested,
           applyFilter: nested,

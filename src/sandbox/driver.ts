@@ -127,6 +127,7 @@ export class BubblewrapDriver implements SandboxDriver {
       const filter = seccompFilter(process.arch, { sockets: true });
       const directories = await HostDirectories.open(dataDir, { isRoot, filter });
       this.#undo.push('host directories', () => directories.close());
+      await directories.compileLibrary(PYTHON);
       if (isRoot) {
         // Kept from being given away until their workspaces are claimed or swept.
         for (const { uid } of await workspacesBelow(directories.workspaces)) {

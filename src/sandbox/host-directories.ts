@@ -20,7 +20,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Undo } from '../lib/undo.js';
-import { VISIBLE_HOST_PATHS } from './bubblewrap.js';
+import { INSIDE_LIBRARY, VISIBLE_HOST_PATHS } from './bubblewrap.js';
 
 const PYTHON_SOURCES = fileURLToPath(new URL('./python/', import.meta.url));
 
@@ -83,6 +83,11 @@ export class HostDirectories {
       await undo.run();
       throw error;
     }
+  }
+
+  /** Compiles the Python sources in the library, which would be half of a sandbox's start. */
+  async compileLibrary(python: string): Promise<void> {
+    await run(python, ['-I', '-S', '-c', COMPILE, this.library, INSIDE_LIBRARY]);
   }
 
   /** Takes away what is only of this run. Workspaces stay. */
@@ -174,6 +179,19 @@ async function makeDirectory(path: string, mode: number): Promise<void> {
 }
 
 const run = promisify(execFile);
+
+/** A script is never taken from the cache of bytecode, so the agent's is made under a name of its own. */
+const COMPILE = `
+import os, py_compile, sys
+os.umask(0o022)
+library, shown = sys.argv[1:]
+for name in os.listdir(library):
+    if name.endswith(".py"):
+        options = dict(dfile=f"{shown}/{name}", doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+        py_compile.compile(f"{library}/{name}", **options)
+        if name == "agent.py":
+            py_compile.compile(f"{library}/{name}", cfile=f"{library}/agent.pyc", **options)
+`;
 
 const ignoreMissing = (error: NodeJS.ErrnoException) => {
   if (error.code !== 'ENOENT') throw error;

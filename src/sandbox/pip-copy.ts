@@ -37,9 +37,13 @@ export async function unpackPip(directory: string, python: string, signal: Abort
   }
 }
 
-/** Importing what an installation uses leaves its bytecode beside it. Nobody waits yet, so others go first. */
+const PR_SET_PDEATHSIG = 1;
+
+/** Importing what an installation uses leaves its bytecode beside it. Nobody waits yet, so others go first; and when
+ *  the service is killed, nobody goes on writing where its next run cleans up. */
 const UNPACK = `
-import os, sys, zipfile
+import ctypes, os, signal, sys, zipfile
+ctypes.CDLL(None).prctl(${PR_SET_PDEATHSIG}, signal.SIGKILL)
 os.umask(0o022)
 os.nice(10)
 wheel, folder = sys.argv[1:]

@@ -20,6 +20,7 @@ import termios
 import time
 import types
 from collections import deque
+from importlib.machinery import SourceFileLoader
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MAX_FRAME = 1 << 20
@@ -32,12 +33,11 @@ EGRESS_SOCKET = "/run/egress.sock"
 
 
 def load(name):
-    """A source of ours as a module that no import of the session's code can meet."""
-    path = f"{HERE}/{name}.py"
-    module = types.ModuleType(f"codegen_{name}")
-    module.__file__ = path
-    with open(path, "rb") as file:
-        exec(compile(file.read(), path, "exec", dont_inherit=True), module.__dict__)
+    """A source of ours, or its bytecode beside it, as a module that no import of the session's code can meet."""
+    loader = SourceFileLoader(f"codegen_{name}", f"{HERE}/{name}.py")
+    module = types.ModuleType(loader.name)
+    module.__file__ = loader.path
+    loader.exec_module(module)
     return module
 
 

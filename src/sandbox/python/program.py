@@ -7,14 +7,12 @@ import errno
 import gc
 import importlib.machinery
 import io
-import linecache
 import os
 import resource
 import signal
 import site
 import sys
 import threading
-import traceback
 import types
 
 WORKSPACE = "/workspace"
@@ -148,11 +146,18 @@ def _prepare_code(request):
     source, name = request["code"], "<string>"
     sys.argv = ["-c", *request["args"]]
     sys.path.insert(0, "")
-    # So that a traceback shows the lines, which are in no file.
-    linecache.cache[name] = (len(source), None, source.splitlines(True), name)
+    if "linecache" in sys.modules:
+        _remember_lines(source, name)
     main = _new_main()
     main.__loader__ = importlib.machinery.BuiltinImporter
     return main, source, name
+
+
+def _remember_lines(source, name):
+    """So that a traceback, or a look at its source, shows the lines of code that is in no file."""
+    import linecache
+
+    linecache.cache[name] = (len(source), None, source.splitlines(True), name)
 
 
 def _prepare_file(request):
@@ -192,6 +197,8 @@ def _run_main(main, source, name):
     # Outside of the handler: what a hook raises has no context.
     try:
         if not isinstance(unhandled, SystemExit):
+            if name == "<string>":
+                _remember_lines(source, name)
             _show(unhandled)
     except SystemExit as other:
         unhandled = other
@@ -217,6 +224,11 @@ def _show(error):
     error.__traceback__ = trace
     if sys.stderr is None:
         return
+    try:
+        # Takes long to load, and is of no use to most programs. The session may have a module of this name.
+        import traceback
+    except BaseException:
+        return sys.__excepthook__(type(error), error, trace)
     hook = sys.excepthook
     try:
         if hook is sys.__excepthook__:
@@ -266,8 +278,8 @@ def _flush(stream):
             stream.flush()
     except BaseException as error:
         if stream is sys.stdout:
-            _attempt_quietly(lambda: print(f"Exception ignored in: {stream!r}", file=sys.stderr))
-            _attempt_quietly(lambda: traceback.print_exception(type(error), error, None))
+            said = f"Exception ignored in: {stream!r}\n{type(error).__name__}: {error}"
+            _attempt_quietly(lambda: print(said, file=sys.stderr))
         return False
     return True
 
