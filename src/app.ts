@@ -138,7 +138,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
       const { row, sessionId } = await tasks.find(principal, taskId);
       return { session: { id: row.session, sessionId }, taskId: row.task_id };
     },
-    cancelTask: (principal, taskId) => tasks.cancel(principal, taskId),
+    cancelTask: (principal, taskId, reason) => tasks.cancel(principal, taskId, reason),
     writeStdin: (principal, taskId, bytes, close) => tasks.writeStdin(principal, taskId, bytes, close),
   });
   metrics.watch('tasks_queued', () => sessions.capacity().queuedTasks);

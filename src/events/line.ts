@@ -1,5 +1,6 @@
 // An event as it is sent: one line of JSON, the same bytes in every transport, whether it comes from the store or has
 // just been committed.
+import { isOver } from '../sessions/schema.js';
 import type { Event, EventType } from './schema.js';
 
 /** An event as it is kept. */
@@ -40,7 +41,7 @@ function withText(data: string, bytes: Uint8Array): string {
 function endOf({ type, data }: StoredEvent): Line['ends'] {
   if (type === 'task.ended') return 'task';
   if (type !== 'session.state') return undefined;
-  return (JSON.parse(data) as { to: string }).to === 'terminated' ? 'session' : undefined;
+  return isOver((JSON.parse(data) as { to: string }).to) ? 'session' : undefined;
 }
 
 let lastTime = Number.NaN;

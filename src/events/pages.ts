@@ -1,5 +1,7 @@
 // The journal as it lies in the store, a page at a time: bounded in events and in bytes.
+
 import type { CompiledQuery } from 'kysely';
+import { isOver } from '../sessions/schema.js';
 import type { Store } from '../store/store.js';
 import type { SessionKey } from './journal.js';
 import { Batch, type StoredEvent, toLine } from './line.js';
@@ -40,7 +42,7 @@ export class Pages {
   async extent({ session, taskId }: View): Promise<Extent | undefined> {
     const [row] = await this.#rows(this.#compiled.extent, [taskId ?? '', session.id]);
     if (!row || (taskId !== undefined && row.task === null)) return undefined;
-    const sessionEnded = row.state === 'terminated';
+    const sessionEnded = isOver(row.state);
     return {
       sessionEnded,
       head: row.last_seq,

@@ -1,8 +1,14 @@
 // The row as the client sees it.
 import type { SessionRow } from '../store/schema.js';
 import { type Expiry, expiryOf } from './expiry.js';
-import type { Limits, Metadata, Network, Session, SessionState } from './schema.js';
-import { isOver } from './states.js';
+import {
+  isOver,
+  type Limits,
+  type Metadata,
+  type Network,
+  type Session,
+  type SessionState,
+} from './schema.js';
 
 /** What only the node that holds the session knows. */
 interface LiveFacts {

@@ -42,6 +42,11 @@ export const SessionState = stringEnum(SESSION_STATES, {
 });
 export type SessionState = (typeof SESSION_STATES)[number];
 
+/** True for a session that is over: it holds no slot, takes no work, and its events are complete. */
+export function isOver(state: string): boolean {
+  return state === 'terminated' || state === 'failed';
+}
+
 export const LimitsInput = closed(
   {
     memoryMb: Type.Optional(

@@ -23,8 +23,16 @@ import { LiveSession, type StateChange } from './live-session.js';
 import { newSessionRow } from './new-session.js';
 import { sessionRecord } from './record.js';
 import type { SessionFilter, SessionRepository } from './repository.js';
-import type { Capacity, CreateSession, Limits, Metadata, Network, PatchSession, Session } from './schema.js';
-import { isOver } from './states.js';
+import {
+  type Capacity,
+  type CreateSession,
+  isOver,
+  type Limits,
+  type Metadata,
+  type Network,
+  type PatchSession,
+  type Session,
+} from './schema.js';
 
 export interface SessionsOptions {
   readonly repository: SessionRepository;

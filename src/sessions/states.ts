@@ -13,8 +13,3 @@ export function stateOf(facts: SessionFacts): SessionState {
   if (facts.checkpointing) return 'checkpointing';
   return facts.runningTasks > 0 ? 'active' : 'ready';
 }
-
-/** True for a session that is over: it holds no slot and takes no work. */
-export function isOver(state: string): boolean {
-  return state === 'terminated' || state === 'failed';
-}

@@ -1,3 +1,5 @@
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import t from 'tap';
 import type { Session } from '../../src/sessions/schema.js';
 import type { Task } from '../../src/tasks/schema.js';
@@ -269,4 +271,24 @@ t.test('a restart brings sessions back with their files, and their tasks to the 
     'numbering goes on without a hole',
   );
   t.equal(events.filter((event) => event.type === 'task.ended' && event.taskId === running.taskId).length, 1);
+});
+
+t.test('a delete whose checkpoint fails leaves the session and its files', async (t) => {
+  const world = await startService(t);
+  const { sessionId } = await world.session();
+  await world.writeFile(sessionId, 'kept.txt', 'kept');
+  const checkpoints = join(world.dataDir, 'checkpoints');
+  await rm(checkpoints, { recursive: true });
+  await writeFile(checkpoints, 'in the way');
+  t.equal((await world.call('DELETE', `/v1/sessions/${sessionId}?checkpoint=true`)).status, 500);
+  t.match(await world.call('GET', `/v1/sessions/${sessionId}`), {
+    body: { state: 'ready', stateReason: 'checkpointFailed' },
+  });
+  t.equal(await world.readFile(sessionId, 'kept.txt'), 'kept');
+  await rm(checkpoints);
+  await mkdir(checkpoints);
+  t.match(await world.call('DELETE', `/v1/sessions/${sessionId}?checkpoint=true`), {
+    status: 200,
+    body: { state: 'terminated', checkpointId: /^ckp_/ },
+  });
 });

@@ -1,5 +1,6 @@
 import t from 'tap';
-import { isOver, stateOf } from '../../src/sessions/states.js';
+import { isOver } from '../../src/sessions/schema.js';
+import { stateOf } from '../../src/sessions/states.js';
 
 const cases = [
   [{ terminating: false, checkpointing: false, runningTasks: 0 }, 'ready'],

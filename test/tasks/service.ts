@@ -293,6 +293,30 @@ before = size(); time.sleep(.2); print(size() == before)`,
     );
   });
 
+  t.test('a client that goes away changes nothing', async (t) => {
+    const { sessionId } = await world.session();
+    const gone = new AbortController();
+    const asked = fetch(`${world.url}/v1/sessions/${sessionId}/tasks?wait=30`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({
+        taskId: 'left-alone',
+        tool: 'run.python',
+        arguments: {
+          code: "import os, time\nwhile not os.path.exists('go'): time.sleep(.01)\nprint('done')",
+        },
+      }),
+      signal: gone.signal,
+    });
+    await until(async () => (await world.call('GET', '/v1/tasks/left-alone')).body.status === 'running');
+    gone.abort();
+    await t.rejects(asked);
+    await world.run(sessionId, 'run.command', { command: ['touch', 'go'] }, { background: true });
+    t.match(await world.call('GET', '/v1/tasks/left-alone?wait=30'), {
+      body: { status: 'success', outputs: { stdout: 'done\n' } },
+    });
+  });
+
   t.test('what does not exist is not found', async (t) => {
     for (const [method, path] of [
       ['GET', '/v1/tasks/nosuch'],
