@@ -3,7 +3,7 @@
 import { deferred } from '../lib/deferred.js';
 import type { Logger } from '../observability/logger.js';
 import { AttentiveClock } from './attentive-clock.js';
-import { AgentHelper } from './helper-channel.js';
+import { AgentHelper, type HelperChannel } from './helper-channel.js';
 import type { Launched } from './launch.js';
 import type { ProgramExec, ProgramHost } from './program-exec.js';
 import type { ProgramGroup } from './program-group.js';
@@ -16,15 +16,7 @@ import {
   TO_AGENT,
 } from './protocol.js';
 
-/** Messages to and from the confined helper child that touches files; each at most 1 MiB, whole and in order. */
-export interface HelperChannel {
-  /** Resolves when the message was handed over, so that waiting for it keeps memory bounded. */
-  send(message: Buffer): Promise<void>;
-  onMessage(handler: (message: Buffer) => void): void;
-  /** Called once, also when the helper was already gone. */
-  onClosed(handler: (why: Error) => void): void;
-  kill(): void;
-}
+export type { HelperChannel } from './helper-channel.js';
 
 const HELLO_WITHIN_MS = 15_000;
 const BRIDGE_WITHIN_MS = 10_000;

@@ -1,4 +1,12 @@
-import type { HelperChannel } from './agent.js';
+/** Messages to and from the confined helper child that touches files; each at most 1 MiB, whole and in order. */
+export interface HelperChannel {
+  /** Resolves when the message was handed over, so that waiting for it keeps memory bounded. */
+  send(message: Buffer): Promise<void>;
+  onMessage(handler: (message: Buffer) => void): void;
+  /** Called once, also when the helper was already gone. */
+  onClosed(handler: (why: Error) => void): void;
+  kill(): void;
+}
 
 /** As much may be on its way to the helper before senders have to wait. */
 const UNDER_WAY = 1024 * 1024;

@@ -26,7 +26,9 @@ export async function unpackPip(directory: string, python: string, signal: Abort
   const aside = await mkdtemp(join(directory, '.new-'));
   try {
     const unpacked = join(aside, name);
-    await run(python, ['-I', '-S', '-c', UNPACK, join(WHEELS, wheel), unpacked], { signal });
+    await run(python, ['-I', '-S', '-c', UNPACK, join(WHEELS, wheel), unpacked, String(process.pid)], {
+      signal,
+    });
     await chmod(unpacked, 0o755);
     await rm(join(directory, name), { recursive: true, force: true });
     await rename(unpacked, join(directory, name));
@@ -43,10 +45,12 @@ const PR_SET_PDEATHSIG = 1;
  *  the service is killed, nobody goes on writing where its next run cleans up. */
 const UNPACK = `
 import ctypes, os, signal, sys, zipfile
+wheel, folder, service = sys.argv[1:]
 ctypes.CDLL(None).prctl(${PR_SET_PDEATHSIG}, signal.SIGKILL)
+if os.getppid() != int(service):
+    sys.exit("the service is gone")
 os.umask(0o022)
 os.nice(10)
-wheel, folder = sys.argv[1:]
 zipfile.ZipFile(wheel).extractall(folder)
 sys.path.insert(0, folder)
 import pip._internal.cli.main, pip._internal.commands.install, pip._internal.commands.list

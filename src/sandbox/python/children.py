@@ -1,0 +1,130 @@
+"""What becomes of the agent's children. Each leaves its privileges behind before anything of the session comes near."""
+
+import fcntl
+import json
+import os
+import signal
+import sys
+
+import confine
+import keeper
+import program
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+BRIDGE_PORT = 3128
+EGRESS_SOCKET = "/run/egress.sock"
+
+
+def fork(work, report=None):
+    """The pid of a fresh child, which does `work` and never comes back to the agent's loop."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        work()
+    except BaseException as error:
+        said = f"{type(error).__name__}: {error}"
+        try:
+            os.write(2 if report is None else report, (json.dumps({"error": said}) + "\n").encode())
+        except OSError:
+            pass
+    finally:
+        os._exit(126)
+
+
+def become_keeper(config, stdin, stdout, stderr, go, control, report):
+    if config.nested:
+        confine.unshare(confine.NEW_PIDS)
+        pid = os.fork()
+        if pid:
+            # Our child is pid 1 of the new namespace; when we leave, the agent becomes its parent.
+            os.write(report, b'{"keeper": %d}\n' % pid)
+            os._exit(0)
+    _only_these(stdin, stdout, stderr, go, control, report)
+    go, control, report = 3, 4, 5
+    os.setsid()
+    if config.nested:
+        confine.unshare(confine.NEW_MOUNTS | confine.NEW_IPC)
+        confine.mount_fresh(config.tmp_bytes, config.shm_bytes)
+    else:
+        confine.adopt_orphans()
+    confine.drop_privileges(config.seccomp_filter)
+    confine.set_dumpable(False)
+
+    def become_program():
+        os.close(control)
+        _wait_for_request(go, report)
+
+    pid = fork(become_program, report)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.close(go)
+    keeper.keep(pid, control, report)
+
+
+def _wait_for_request(go, report):
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    confine.set_dumpable(True)
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            # When memory runs out it is the program that dies, not those who report on it.
+            file.write("800")
+    except OSError:
+        pass
+    os.write(report, b'{"ready": true}\n')
+    length = int.from_bytes(_read_exactly(go, 4), "big")
+    request = json.loads(_read_exactly(go, length))
+    os.close(go)
+    try:
+        program.run(request, started=lambda: os.close(report))
+    except program.CannotStart as why:
+        failed = {"failed": {"code": why.code, "message": why.message}}
+        os.write(report, json.dumps(failed).encode() + b"\n")
+        os._exit(127)
+
+
+def become_helper(config, reading, writing):
+    _only_these(os.open("/dev/null", os.O_RDONLY), 2, 2, reading, writing)
+    os.setsid()
+    # It runs none of the session's code, so nobody else meets our modules here.
+    sys.path.insert(0, HERE)
+    import files
+
+    program.limit(config.helper_limits)
+    confine.drop_privileges(config.seccomp_filter)
+    confine.set_dumpable(True)
+    files.serve(3, 4)
+
+
+def become_bridge(config, ready):
+    _only_these(os.open("/dev/null", os.O_RDONLY), 2, 2, ready)
+    os.setsid()
+    sys.path.insert(0, HERE)
+    import bridge
+
+    confine.drop_privileges(config.seccomp_filter)
+    bridge.serve(BRIDGE_PORT, EGRESS_SOCKET, on_listening=lambda: os.write(3, b"1"))
+
+
+def _only_these(*fds):
+    """Makes these the descriptors 0, 1, 2 … and closes all others."""
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in fds]
+    for number, fd in enumerate(high):
+        os.dup2(fd, number, inheritable=number < 3)
+    os.closerange(len(fds), 1 << 16)
+
+
+def _read_exactly(fd, length):
+    data = bytearray()
+    while len(data) < length:
+        piece = os.read(fd, length - len(data))
+        if not piece:
+            os._exit(0)
+        data += piece
+    return bytes(data)
