@@ -130,10 +130,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
     prefix,
     reader,
     limits: { readers: config.MAX_SOCKETS },
-    findSession: async (principal, sessionId) => {
-      const row = await sessions.find(principal, sessionId);
-      return { id: row.id, sessionId: row.session_id };
-    },
+    findSession: (principal, sessionId) => sessions.locate(principal, sessionId),
     findTask: async (principal, taskId) => {
       const { row, sessionId } = await tasks.find(principal, taskId);
       return { session: { id: row.session, sessionId }, taskId: row.task_id };

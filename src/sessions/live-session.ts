@@ -17,6 +17,8 @@ export interface StateChange {
 export class LiveSession {
   readonly limits: Limits;
   lastActiveAt: number;
+  /** Tasks on their way into the lane: being stored. */
+  accepting = 0;
   /** An end that failed is not tried again before this time. */
   endPostponedUntil = 0;
   /** Warnings already sent for the end that is near. */

@@ -9,7 +9,7 @@ import {
   SessionNotFound,
   ShuttingDown,
 } from '../errors.js';
-import type { Journal } from '../events/journal.js';
+import type { Journal, SessionKey } from '../events/journal.js';
 import type { Principal } from '../lib/principal.js';
 import { Undo } from '../lib/undo.js';
 import type { Logger } from '../observability/logger.js';
@@ -59,6 +59,8 @@ export class Sessions {
   readonly #options: SessionsOptions;
   readonly #now: () => number;
   readonly #live = new Map<string, LiveSession>();
+  /** The same, by tenant and public id. */
+  readonly #liveByName = new Map<string, LiveSession>();
   /** Slots taken by creates that are under way. */
   #creating = 0;
   #closed = false;
@@ -131,13 +133,23 @@ export class Sessions {
     return this.#live.get(id)?.row ?? this.#options.repository.byId(id);
   }
 
+  /** Both its names, from memory while it lives here. Throws SessionNotFound. */
+  async locate(principal: Principal, sessionId: string): Promise<SessionKey> {
+    const row = this.#named(principal, sessionId)?.row ?? (await this.find(principal, sessionId));
+    return { id: row.id, sessionId: row.session_id };
+  }
+
   /** The session as it lives here. Throws SessionNotFound, or SessionEnded when it takes no more work. */
   async findLive(principal: Principal, sessionId: string): Promise<LiveSession> {
+    const live = this.#named(principal, sessionId);
+    if (live && !live.isEnding) return live;
     const row = await this.find(principal, sessionId);
-    const live = this.#live.get(row.id);
     if (!live && !isOver(row.state)) requireIsolation(this.#options.driver);
-    if (!live || live.isEnding) throw new SessionEnded(sessionId, live ? live.state : row.state);
-    return live;
+    throw new SessionEnded(sessionId, live?.state ?? row.state);
+  }
+
+  #named({ tenant }: Principal, sessionId: string): LiveSession | undefined {
+    return this.#liveByName.get(nameOf(tenant, sessionId));
   }
 
   live(id: string): LiveSession | undefined {
@@ -216,6 +228,7 @@ export class Sessions {
         ],
       });
       this.#live.delete(live.row.id);
+      this.#liveByName.delete(nameOf(live.row.tenant, live.row.session_id));
       log.info({ sessionId: live.row.session_id, reason }, 'session ended');
       return checkpointId;
     });
@@ -324,6 +337,7 @@ export class Sessions {
   #enliven(row: SessionRow, sandbox: Sandbox): LiveSession {
     const live = new LiveSession(row, sandbox, new Lane(row.concurrency));
     this.#live.set(row.id, live);
+    this.#liveByName.set(nameOf(row.tenant, row.session_id), live);
     return live;
   }
 
@@ -346,4 +360,8 @@ export class Sessions {
       network: JSON.parse(row.network) as Network,
     };
   }
+}
+
+function nameOf(tenant: string, sessionId: string): string {
+  return `${tenant}/${sessionId}`;
 }

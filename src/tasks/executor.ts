@@ -62,7 +62,7 @@ export class Executor {
     const startedAt = performance.now();
     task.status = 'running';
     // Not waited for: the program starts meanwhile, and the store keeps the order of what follows.
-    const started = this.#storeStart(task, startedAt).catch((error: unknown) => {
+    this.#storeStart(task, startedAt).catch((error: unknown) => {
       this.#options.log.error({ err: error, taskId: task.facts.taskId }, 'task start could not be stored');
       ending.record({
         cause: 'interrupted',
@@ -76,7 +76,6 @@ export class Executor {
     task.exec = undefined;
     const killMs = ending.first && ending.sinceDecidedMs;
     ending.record(result.ending ?? { cause: 'finished' });
-    await started;
     await output.flush();
     await this.#storeEnd(task, { result, output, killMs, durationMs: performance.now() - startedAt });
   }

@@ -57,6 +57,8 @@ export class Tasks {
   readonly #view: TaskView;
   /** Tasks that have not ended, by internal id. */
   readonly #live = new Map<string, LiveTask>();
+  /** The same, by tenant and public id. */
+  readonly #liveByName = new Map<string, LiveTask>();
   #closed = false;
 
   constructor(options: TasksOptions) {
@@ -76,7 +78,7 @@ export class Tasks {
     if (this.#closed) throw new ShuttingDown();
     const tool = this.#tool(submission.tool);
     tool.check?.(submission.arguments);
-    const session = await this.#options.sessions.find(principal, sessionId);
+    const session = await this.#options.sessions.locate(principal, sessionId);
     const id = newId('tsk');
     const row = queuedRow(id, { tenant: principal.tenant, session: session.id }, submission, this.#now());
     const earlier = submission.taskId && (await this.#repeated(row));
@@ -87,20 +89,24 @@ export class Tasks {
     const limits = resolveConstraints(submission.constraints ?? {}, live.limits, this.#options.config);
     this.#requireRoom(live, submission.background ?? false);
     const task = this.#liveTask(row, submission.arguments, live, limits);
-    this.#live.set(id, task);
+    this.#remember(task);
+    live.accepting += 1;
+    let firstSeq: number;
     try {
-      await this.#accept(task, row, extra(row.task_id));
+      firstSeq = await this.#accept(task, row, extra(row.task_id));
     } catch (error) {
-      this.#live.delete(id);
+      this.#forget(task);
       task.markDone();
       if (error instanceof UnitRejected && error.label === SESSION_OPEN)
         throw new SessionEnded(sessionId, live.state);
       const winner = error instanceof DuplicateKey && (await this.#repeated(row));
       if (winner) return this.#show(winner, sessionId);
       throw error;
+    } finally {
+      live.accepting -= 1;
     }
     this.#enqueue(task);
-    return this.get(principal, row.task_id);
+    return taskRecord({ ...row, first_seq: firstSeq }, sessionId, { queuePosition: this.#position(id) });
   }
 
   async get(principal: Principal, taskId: string): Promise<Task> {
@@ -115,8 +121,7 @@ export class Tasks {
 
   /** The task, as soon as it has ended, or as it is after `waitMs`. */
   async wait(principal: Principal, taskId: string, waitMs: number, signal: AbortSignal): Promise<Task> {
-    const { row } = await this.#find(principal, taskId);
-    const live = this.#live.get(row.id);
+    const live = this.#liveByName.get(nameOf(principal.tenant, taskId));
     if (live) await settledWithin(live.done, waitMs, signal);
     return this.get(principal, taskId);
   }
@@ -226,11 +231,22 @@ export class Tasks {
   }
 
   #run(task: LiveTask): Promise<void> {
-    return this.#executor.execute(task).finally(() => this.#live.delete(task.facts.id));
+    return this.#executor.execute(task).finally(() => this.#forget(task));
+  }
+
+  #remember(task: LiveTask): void {
+    this.#live.set(task.facts.id, task);
+    this.#liveByName.set(nameOf(task.facts.tenant, task.facts.taskId), task);
+  }
+
+  #forget(task: LiveTask): void {
+    this.#live.delete(task.facts.id);
+    const name = nameOf(task.facts.tenant, task.facts.taskId);
+    if (this.#liveByName.get(name) === task) this.#liveByName.delete(name);
   }
 
   #enqueue(task: LiveTask): void {
-    this.#live.set(task.facts.id, task);
+    this.#remember(task);
     if (task.ending.first) this.#endUnstarted(task);
     else if (task.facts.background) task.session.lane.addBackground(task);
     else task.session.lane.add(task);
@@ -241,13 +257,18 @@ export class Tasks {
   }
 
   #endUnstarted(task: LiveTask): void {
-    void this.#executor.endUnstarted(task).finally(() => this.#live.delete(task.facts.id));
+    void this.#executor.endUnstarted(task).finally(() => this.#forget(task));
   }
 
-  async #accept(task: LiveTask, row: Omit<TaskRow, 'first_seq'>, extra: readonly Statement[]): Promise<void> {
+  /** Resolves with the number of its first event. */
+  async #accept(
+    task: LiveTask,
+    row: Omit<TaskRow, 'first_seq'>,
+    extra: readonly Statement[],
+  ): Promise<number> {
     const { session } = task;
     session.worked(this.#now());
-    await this.#options.journal.append(
+    const [seq] = await this.#options.journal.append(
       { id: session.row.id, sessionId: session.row.session_id },
       [
         {
@@ -258,6 +279,7 @@ export class Tasks {
       ],
       { after: [this.#options.repository.insert(row), ...extra] },
     );
+    return seq!;
   }
 
   /** The task that already has this id, if it is the same work. */
@@ -280,8 +302,10 @@ export class Tasks {
 
   #requireRoom(session: LiveSession, background: boolean): void {
     const { MAX_QUEUED_TASKS, MAX_BACKGROUND_TASKS } = this.#options.config;
-    if (session.lane.waiting >= MAX_QUEUED_TASKS) throw new TooManyTasks('queued', MAX_QUEUED_TASKS, 1);
-    if (background && session.lane.runningInBackground >= MAX_BACKGROUND_TASKS) {
+    const coming = session.accepting;
+    if (session.lane.waiting + coming >= MAX_QUEUED_TASKS)
+      throw new TooManyTasks('queued', MAX_QUEUED_TASKS, 1);
+    if (background && session.lane.runningInBackground + coming >= MAX_BACKGROUND_TASKS) {
       throw new TooManyTasks('background', MAX_BACKGROUND_TASKS, 1);
     }
   }
@@ -308,4 +332,8 @@ export class Tasks {
   #show(row: TaskRow, sessionId: string): Promise<Task> {
     return this.#view.show(row, sessionId, this.#position(row.id));
   }
+}
+
+function nameOf(tenant: string, taskId: string): string {
+  return `${tenant}/${taskId}`;
 }
