@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { startPackageIndex } from '../helpers/package-index.js';
-import { startService } from '../helpers/world.js';
+import { eventsOf, processesNamed, startService, until } from '../helpers/world.js';
 
 t.test('session pool', async (t) => {
   const world = await startService(t, { MAX_SESSIONS: '2' });
@@ -100,19 +100,28 @@ t.test('one service', async (t) => {
     });
   });
 
+  /** Sleeps under a name that can be found on the host, with a child that does the same and ignores SIGTERM. */
+  const sleeper = (name: string) => `import ctypes, os, signal, time
+ctypes.CDLL(None).prctl(15, b"${name}", 0, 0, 0)
+if os.fork() == 0: signal.signal(signal.SIGTERM, signal.SIG_IGN)
+else: print("before", flush=True)
+time.sleep(60)`;
+
   t.test(
     'cancellation of time.sleep(60) ends as cancelled, with its output, and leaves no process',
     async (t) => {
-      const task = await world.submit(sessionId, 'run.python', {
-        code: 'import time; print("before", flush=True); time.sleep(60)',
-      });
-      await world.call('GET', `/v1/tasks/${task.taskId}/events?wait=10&after=${task.firstSeq + 1}`);
-      const cancelled = await world.call('POST', `/v1/tasks/${task.taskId}/cancel`, { reason: 'enough' });
+      const { taskId } = await world.submit(sessionId, 'run.python', { code: sleeper('cw-cancelled') });
+      await until(async () => (await processesNamed('cw-cancelled')).length === 2);
+      await until(async () =>
+        (await eventsOf(world, sessionId)).some((e) => e.type === 'task.output' && e.taskId === taskId),
+      );
+      const cancelled = await world.call('POST', `/v1/tasks/${taskId}/cancel`, { reason: 'enough' });
+      t.same(await processesNamed('cw-cancelled'), [], 'gone when the reply comes');
       t.match(cancelled, {
         status: 200,
         body: {
           cancelled: true,
-          processesKilled: Number,
+          processesKilled: 2,
           task: {
             status: 'cancelled',
             ending: { cause: 'cancelled', reason: 'enough' },
@@ -120,24 +129,28 @@ t.test('one service', async (t) => {
           },
         },
       });
-      t.match(await world.call('POST', `/v1/tasks/${task.taskId}/cancel`), {
+      t.match(await world.call('POST', `/v1/tasks/${taskId}/cancel`), {
         status: 200,
         body: { cancelled: false },
       });
     },
   );
 
-  t.test('a 1 s timeout on time.sleep(60) ends as timeout, with its output', async (t) => {
-    const task = await world.python(sessionId, 'import time; print("before", flush=True); time.sleep(60)', {
-      constraints: { timeoutSeconds: 1 },
-    });
-    t.match(task, {
-      status: 'timeout',
-      ending: { cause: 'timedOut', message: /1000 ms/ },
-      outputs: { stdout: 'before\n' },
-    });
-    t.ok(task.durationMs! >= 1000 && task.durationMs! < 10_000);
-  });
+  t.test(
+    'a 1 s timeout on time.sleep(60) ends as timeout, with its output, and leaves no process',
+    async (t) => {
+      const task = await world.python(sessionId, sleeper('cw-timed-out'), {
+        constraints: { timeoutSeconds: 1 },
+      });
+      t.same(await processesNamed('cw-timed-out'), []);
+      t.match(task, {
+        status: 'timeout',
+        ending: { cause: 'timedOut', message: /1000 ms/, processesKilled: 2 },
+        outputs: { stdout: 'before\n' },
+      });
+      t.ok(task.durationMs! >= 1000 && task.durationMs! < 10_000);
+    },
+  );
 
   t.test('pkg.install of two packages, one pinned, lists both and the import then works', async (t) => {
     const task = await world.run(sessionId, 'pkg.install', { requirements: 'tinypkg\npinned==2.3.0' });

@@ -1,5 +1,5 @@
 // A real service in a directory of its own on a port of its own, taken down with the test: nothing of it stays.
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pino from 'pino';
@@ -132,4 +132,16 @@ export async function until<T>(ask: () => Promise<T | undefined | null | false |
     if (answer) return answer;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
+}
+
+/** Host pids of living processes that gave themselves this name (at most 15 characters). */
+export async function processesNamed(name: string): Promise<string[]> {
+  const pids = (await readdir('/proc')).filter((entry) => /^\d+$/.test(entry));
+  const found = await Promise.all(
+    pids.map(async (pid) => {
+      const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
+      return status.startsWith(`Name:\t${name}\n`) && !/^State:\tZ/m.test(status) ? [pid] : [];
+    }),
+  );
+  return found.flat();
 }
