@@ -1,64 +1,12 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
-import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
-
-const MAIN = fileURLToPath(new URL('../src/main.js', import.meta.url));
+import { startProcess } from './helpers/service-process.js';
 
 /** One for all: what a service prepares in a fresh directory takes it seconds. */
 const DATA_DIR = t.testdir();
 
-interface Service {
-  readonly child: ChildProcess;
-  readonly exited: Promise<number | null>;
-  stderr(): string;
-  /** The first log line with this message. */
-  line(message: string): Promise<Record<string, string>>;
-}
-
-function start(t: Test, settings: Record<string, string> = {}): Service {
-  const child = spawn(process.execPath, [MAIN], {
-    env: {
-      PATH: process.env.PATH,
-      DATA_DIR,
-      PORT: '0',
-      LOG_FORMAT: 'json',
-      SHUTDOWN_GRACE_SECONDS: '0',
-      ...settings,
-    },
-  });
-  let stdout = '';
-  let stderr = '';
-  const waiting = new Set<() => void>();
-  child.stdout.on('data', (chunk) => {
-    stdout += chunk;
-    for (const look of waiting) look();
-  });
-  child.stderr.on('data', (chunk) => {
-    stderr += chunk;
-  });
-  const exited = once(child, 'close').then(([code]) => code as number | null);
-  t.teardown(() => {
-    if (child.exitCode === null) child.kill('SIGKILL');
-    return exited;
-  });
-  const line = (message: string) =>
-    new Promise<Record<string, string>>((resolve, reject) => {
-      const look = () => {
-        for (const text of stdout.split('\n')) {
-          if (!text.includes(`"msg":"${message}"`)) continue;
-          waiting.delete(look);
-          resolve(JSON.parse(text));
-          return;
-        }
-      };
-      waiting.add(look);
-      look();
-      exited.then(() => reject(new Error(`no "${message}" in:\n${stdout}${stderr}`)));
-    });
-  return { child, exited, stderr: () => stderr, line };
-}
+const start = (t: Test, settings: Record<string, string> = {}) => startProcess(t, DATA_DIR, settings);
 
 t.test('it says where it listens, serves, and SIGTERM ends it with 0', async (t) => {
   const service = start(t);

@@ -1,0 +1,63 @@
+// The service as a process of its own, for what only a process can do: refuse to start, take signals, be killed.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import type { Test } from 'tap';
+
+const MAIN = fileURLToPath(new URL('../../src/main.js', import.meta.url));
+
+export interface ServiceProcess {
+  readonly child: ChildProcess;
+  readonly exited: Promise<number | null>;
+  stderr(): string;
+  /** The first log line with this message. */
+  line(message: string): Promise<Record<string, string>>;
+}
+
+/** Starts it with these settings and nothing else of our environment; killed with the test. */
+export function startProcess(
+  t: Test,
+  dataDir: string,
+  settings: Record<string, string> = {},
+): ServiceProcess {
+  const child = spawn(process.execPath, [MAIN], {
+    env: {
+      PATH: process.env.PATH,
+      DATA_DIR: dataDir,
+      PORT: '0',
+      LOG_FORMAT: 'json',
+      SHUTDOWN_GRACE_SECONDS: '0',
+      ...settings,
+    },
+  });
+  let stdout = '';
+  let stderr = '';
+  const waiting = new Set<() => void>();
+  child.stdout.on('data', (chunk) => {
+    stdout += chunk;
+    for (const look of waiting) look();
+  });
+  child.stderr.on('data', (chunk) => {
+    stderr += chunk;
+  });
+  const exited = once(child, 'close').then(([code]) => code as number | null);
+  t.teardown(() => {
+    if (child.exitCode === null) child.kill('SIGKILL');
+    return exited;
+  });
+  const line = (message: string) =>
+    new Promise<Record<string, string>>((resolve, reject) => {
+      const look = () => {
+        for (const text of stdout.split('\n')) {
+          if (!text.includes(`"msg":"${message}"`)) continue;
+          waiting.delete(look);
+          resolve(JSON.parse(text));
+          return;
+        }
+      };
+      waiting.add(look);
+      look();
+      exited.then(() => reject(new Error(`no "${message}" in:\n${stdout}${stderr}`)));
+    });
+  return { child, exited, stderr: () => stderr, line };
+}

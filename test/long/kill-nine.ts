@@ -1,0 +1,6 @@
+import t from 'tap';
+import { killRounds } from '../helpers/kill-rounds.js';
+
+t.test('a hundred rounds of kill -9 under work', async (t) => {
+  await killRounds(t, t.testdir(), 100);
+});
