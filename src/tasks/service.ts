@@ -59,7 +59,8 @@ export class Tasks {
   readonly #live = new Map<string, LiveTask>();
   /** The same, by tenant and public id. */
   readonly #liveByName = new Map<string, LiveTask>();
-  #closed = false;
+  /** Aborted when the service stops: takes no tasks, and nobody waits for one any more. */
+  readonly #stopping = new AbortController();
 
   constructor(options: TasksOptions) {
     this.#options = options;
@@ -75,7 +76,7 @@ export class Tasks {
     submission: TaskSubmission,
     extra: (taskId: string) => readonly Statement[] = () => [],
   ): Promise<Task> {
-    if (this.#closed) throw new ShuttingDown();
+    if (this.#stopping.signal.aborted) throw new ShuttingDown();
     const tool = this.#tool(submission.tool);
     tool.check?.(submission.arguments);
     const session = await this.#options.sessions.locate(principal, sessionId);
@@ -122,7 +123,7 @@ export class Tasks {
   /** The task, as soon as it has ended, or as it is after `waitMs`. */
   async wait(principal: Principal, taskId: string, waitMs: number, signal: AbortSignal): Promise<Task> {
     const live = this.#liveByName.get(nameOf(principal.tenant, taskId));
-    if (live) await settledWithin(live.done, waitMs, signal);
+    if (live) await settledWithin(live.done, waitMs, AbortSignal.any([signal, this.#stopping.signal]));
     return this.get(principal, taskId);
   }
 
@@ -217,17 +218,13 @@ export class Tasks {
 
   /** Takes no new tasks, lets those that run finish for a while, then ends them as `interrupted`. Queued ones stay. */
   async drain(graceMs: number): Promise<void> {
-    this.#closed = true;
+    this.#stopping.abort();
     for (const live of this.#options.sessions.allLive) live.lane.hold();
     const running = [...this.#live.values()].filter((task) => task.status === 'running');
     const all = Promise.all(running.map((task) => task.done));
     if (await settledWithin(all, graceMs)) return;
     for (const task of running) task.ending.record({ cause: 'interrupted' });
     await all;
-  }
-
-  get countLive(): number {
-    return this.#live.size;
   }
 
   #run(task: LiveTask): Promise<void> {

@@ -360,3 +360,16 @@ before = size(); time.sleep(.2); print(size() == before)`,
     });
   });
 });
+
+t.test('a request that waits for a queued task does not hold up the end of the service', async (t) => {
+  const world = await startService(t);
+  const { sessionId } = await world.session();
+  await world.submit(sessionId, 'run.python', { code: 'import time; time.sleep(60)' });
+  const { taskId } = await world.submit(sessionId, 'echo', { message: 'later' });
+  const waiting = world.call('GET', `/v1/tasks/${taskId}?wait=60`);
+  const startedAt = performance.now();
+  await world.restart();
+  t.match(await waiting, { status: 200, body: { status: 'queued' } });
+  t.ok(performance.now() - startedAt < 50_000);
+  t.match(await world.call('GET', `/v1/tasks/${taskId}?wait=30`), { body: { status: 'success' } });
+});
