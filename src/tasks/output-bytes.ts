@@ -4,7 +4,7 @@ import type { TaskRepository } from './repository.js';
 
 const PIECES_AT_ONCE = 16;
 
-/** The bytes from `start` to `end` (exclusive) in order; ends early where nothing more is stored. */
+/** The bytes from `start` to `end` (exclusive) in order. Throws where one of them is not stored. */
 export async function* readRange(
   repository: TaskRepository,
   task: string,
@@ -24,7 +24,7 @@ export async function* readRange(
       next += wanted.length;
       yield wanted;
     }
-    if (next === before) return;
+    if (next === before) throw new Error(`byte ${next} of ${stream} of ${task} is not stored`);
   }
 }
 

@@ -7,9 +7,6 @@ import type { Statement, Store } from '../store/store.js';
 /** The `mustChange` label of an insert that found its session over. */
 export const SESSION_OPEN = 'open session';
 
-/** No stored piece of output is longer: the agent's frames are at most 1 MiB. */
-const MAX_PIECE_BYTES = 1024 * 1024;
-
 export interface TaskFilter {
   readonly session: string;
   readonly status?: readonly string[];
@@ -124,14 +121,23 @@ export class TaskRepository {
     return { stdout: of('stdout'), stderr: of('stderr') };
   }
 
-  /** The pieces of a stream that touch the bytes from `start` up to `end` (exclusive), in order, a bounded number. */
+  /** The pieces of a stream from the one that holds the byte `start` up to `end` (exclusive), in order, a bounded
+   *  number. */
   outputPieces(task: string, stream: OutputStream, start: number, end: number, limit: number) {
+    const { fn } = this.#store.query;
     return this.#store.query
       .selectFrom('output')
       .select(['offset', 'bytes'])
       .where('task', '=', task)
       .where('stream', '=', stream)
-      .where('offset', '>', start - MAX_PIECE_BYTES)
+      .where('offset', '>=', (at) =>
+        at
+          .selectFrom('output')
+          .select(fn.coalesce(fn.max<number>('offset'), at.lit(0)).as('first'))
+          .where('task', '=', task)
+          .where('stream', '=', stream)
+          .where('offset', '<=', start),
+      )
       .where('offset', '<', end)
       .orderBy('offset')
       .limit(limit)
