@@ -109,6 +109,8 @@ export async function checkpointRoutes(
   app.get(
     '/checkpoints/:checkpointId/archive',
     {
+      // It would read the whole archive to send none of it.
+      exposeHeadRoute: false,
       schema: {
         operationId: 'getCheckpointArchive',
         tags,

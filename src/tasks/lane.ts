@@ -7,6 +7,8 @@ export interface Job {
 
 export class Lane {
   readonly #waiting: Job[] = [];
+  /** Background jobs that came while the lane was held. */
+  readonly #heldBack: Job[] = [];
   readonly #running = new Set<Job>();
   readonly #background = new Set<Job>();
   readonly #idle: (() => void)[] = [];
@@ -20,19 +22,22 @@ export class Lane {
     this.#startNext();
   }
 
-  /** Starts the job at once, beside the lane; while the lane is held it waits like the others. */
+  /** Starts the job at once, beside the lane; or as soon as the lane is held no more. */
   addBackground(job: Job): void {
-    if (this.#holds > 0) this.add(job);
+    if (this.#holds > 0) this.#heldBack.push(job);
     else this.#start(job, this.#background);
   }
 
   /** Takes a waiting job out; false when it is not waiting (any more). */
   remove(job: Job): boolean {
-    const index = this.#waiting.indexOf(job);
-    if (index < 0) return false;
-    this.#waiting.splice(index, 1);
-    this.#settleIdle();
-    return true;
+    for (const jobs of [this.#waiting, this.#heldBack]) {
+      const index = jobs.indexOf(job);
+      if (index < 0) continue;
+      jobs.splice(index, 1);
+      this.#settleIdle();
+      return true;
+    }
+    return false;
   }
 
   /** 1 for the job that starts next; 0 for one that does not wait. */
@@ -48,8 +53,13 @@ export class Lane {
     return this.#running.size + this.#background.size;
   }
 
-  get runningInBackground(): number {
-    return this.#background.size;
+  /** Background jobs, running or held back. */
+  get inBackground(): number {
+    return this.#background.size + this.#heldBack.length;
+  }
+
+  get isIdle(): boolean {
+    return this.#waiting.length + this.#heldBack.length + this.running === 0;
   }
 
   /** Starts nothing until the returned function is called. Holds add up. */
@@ -73,6 +83,7 @@ export class Lane {
   }
 
   #startNext(): void {
+    if (this.#holds === 0) for (const job of this.#heldBack.splice(0)) this.#start(job, this.#background);
     while (this.#holds === 0 && this.#running.size < this.concurrency) {
       const job = this.#waiting.shift();
       if (!job) return;
@@ -90,7 +101,7 @@ export class Lane {
   }
 
   #settleIdle(): void {
-    if (this.#waiting.length > 0 || this.running > 0) return;
+    if (!this.isIdle) return;
     for (const resolve of this.#idle.splice(0)) resolve();
   }
 }

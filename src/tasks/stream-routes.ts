@@ -46,6 +46,8 @@ export async function streamRoutes(app: Server, { tasks }: { tasks: Tasks }): Pr
   app.get(
     '/tasks/:taskId/output/:stream',
     {
+      // It would read all bytes to send none.
+      exposeHeadRoute: false,
       schema: {
         operationId: 'getTaskOutput',
         tags,

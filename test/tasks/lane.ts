@@ -40,7 +40,7 @@ t.test('a background job starts at once and holds no place', async (t) => {
   lane.add(second);
   lane.addBackground(beside);
   t.same(started, ['first', 'beside']);
-  t.equal(lane.runningInBackground, 1);
+  t.equal(lane.inBackground, 1);
   for (const item of [first, beside, second]) item.finish();
   await lane.whenIdle();
   t.same(started, ['first', 'beside', 'second']);
@@ -59,9 +59,29 @@ t.test('a held lane starts nothing, background included, until every hold is gon
   letGo();
   t.same(started, [], 'one hold is left');
   letGoToo();
-  t.same(started, ['a', 'b']);
+  t.same(started, ['b', 'a']);
   a.finish();
   b.finish();
+  await lane.whenIdle();
+});
+
+t.test('a background job that comes to a held lane starts beside it when the hold ends', async (t) => {
+  const started: string[] = [];
+  const lane = new Lane(1);
+  const running = job('running', started);
+  const beside = job('beside', started);
+  const taken = job('taken', started);
+  lane.add(running);
+  const letGo = lane.hold();
+  lane.addBackground(beside);
+  lane.addBackground(taken);
+  t.equal(lane.inBackground, 2);
+  t.equal(lane.waiting, 0);
+  t.equal(lane.remove(taken), true);
+  letGo();
+  t.same(started, ['running', 'beside']);
+  running.finish();
+  beside.finish();
   await lane.whenIdle();
 });
 
