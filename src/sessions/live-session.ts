@@ -18,7 +18,7 @@ export class LiveSession {
   readonly limits: Limits;
   lastActiveAt: number;
   /** Tasks on their way into the lane: being stored. */
-  accepting = 0;
+  readonly accepting = { lane: 0, background: 0 };
   /** An end that failed is not tried again before this time. */
   endPostponedUntil = 0;
   /** Warnings already sent for the end that is near. */
@@ -26,7 +26,7 @@ export class LiveSession {
   #state: SessionState;
   #facts: SessionFacts = { terminating: false, checkpointing: false, runningTasks: 0 };
   #exclusive: Promise<unknown> = Promise.resolve();
-  #ending: Promise<string | undefined> | undefined;
+  #ending: Promise<void> | undefined;
 
   constructor(
     readonly row: SessionRow,
@@ -52,7 +52,7 @@ export class LiveSession {
   }
 
   get isBusy(): boolean {
-    return this.lane.waiting > 0 || this.lane.running > 0;
+    return !this.lane.isIdle || this.accepting.lane + this.accepting.background > 0;
   }
 
   get expiry(): Expiry | null {
@@ -79,8 +79,21 @@ export class LiveSession {
     return this.#change({ checkpointing: is }, is ? 'checkpoint' : 'checkpointEnded');
   }
 
-  terminating(reason: string): StateChange {
-    return this.#change({ terminating: true }, reason);
+  /** The wish for a last checkpoint is stored with it, so that it outlives a crash. */
+  terminating(reason: string, checkpointName: string | null): StateChange {
+    this.row.end_checkpoint = checkpointName;
+    const { events, statements } = this.#change({ terminating: true }, reason);
+    const wish = {
+      sql: 'update sessions set end_checkpoint = ? where id = ?',
+      parameters: [checkpointName, this.row.id],
+    };
+    return { events, statements: [...statements, wish] };
+  }
+
+  /** Forgets what was begun and could not be stored. */
+  abandon(fact: 'checkpointing' | 'terminating'): void {
+    this.#facts = { ...this.#facts, [fact]: false };
+    this.#state = stateOf(this.#facts);
   }
 
   /** Takes an end back that could not be made. */
@@ -101,7 +114,7 @@ export class LiveSession {
   }
 
   /** Runs the end once; who asks again waits for the same end. One that failed may be tried again. */
-  endOnce(end: () => Promise<string | undefined>): Promise<string | undefined> {
+  endOnce(end: () => Promise<void>): Promise<void> {
     this.#ending ??= end().catch((error: unknown) => {
       this.#ending = undefined;
       throw error;
@@ -113,6 +126,7 @@ export class LiveSession {
     this.#facts = { ...this.#facts, ...facts };
     const from = this.#state;
     const to = stateOf(this.#facts);
+    this.row.state_reason = reason;
     const statements = [
       {
         sql: 'update sessions set state = ?, state_reason = ?, last_active_at = ? where id = ?',

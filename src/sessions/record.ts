@@ -48,5 +48,8 @@ export function sessionRecord(row: SessionRow, live?: LiveFacts): Session {
     lastSeq: row.last_seq,
     lastCheckpointId: row.last_checkpoint_id,
     restoredFrom: row.restored_from,
+    ...(row.state === 'terminated' && row.end_checkpoint !== null && row.last_checkpoint_id !== null
+      ? { checkpointId: row.last_checkpoint_id }
+      : {}),
   };
 }

@@ -13,13 +13,15 @@ export const SessionId = Type.String({
 });
 
 /** Free labels of the client: kept and returned, never interpreted. */
+export const MAX_LABELS = 64;
+
 export const Metadata = Type.Record(
   Type.String({ pattern: '^[^\\u0000]{1,128}$' }),
   Type.String({ maxLength: 4096 }),
   {
     $id: 'Metadata',
     description: 'Labels of the client: at most 64 strings.',
-    maxProperties: 64,
+    maxProperties: MAX_LABELS,
     additionalProperties: false,
     examples: [{ team: 'search' }],
   },
@@ -214,7 +216,7 @@ export const Session = closed(
     lastCheckpointId: nullable(Type.String()),
     restoredFrom: nullable(Type.String({ description: 'The checkpoint it was started from.' })),
     checkpointId: Type.Optional(
-      Type.String({ description: 'In the reply to DELETE ?checkpoint=true: the checkpoint just taken.' }),
+      Type.String({ description: 'Of a session that ended with a checkpoint: that checkpoint.' }),
     ),
   },
   { $id: 'Session' },

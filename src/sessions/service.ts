@@ -8,6 +8,7 @@ import {
   SessionIdConflict,
   SessionNotFound,
   ShuttingDown,
+  ValidationFailed,
 } from '../errors.js';
 import type { Journal, SessionKey } from '../events/journal.js';
 import type { Principal } from '../lib/principal.js';
@@ -28,6 +29,7 @@ import {
   type CreateSession,
   isOver,
   type Limits,
+  MAX_LABELS,
   type Metadata,
   type Network,
   type PatchSession,
@@ -52,7 +54,8 @@ export interface SessionsOptions {
 export interface EndOptions {
   /** Why, as it stands in the record: `deleted`, `idle`, `lifetime`. */
   readonly reason: string;
-  readonly checkpointName?: string;
+  /** Null for none. */
+  readonly checkpointName: string | null;
 }
 
 export class Sessions {
@@ -61,6 +64,8 @@ export class Sessions {
   readonly #live = new Map<string, LiveSession>();
   /** The same, by tenant and public id. */
   readonly #liveByName = new Map<string, LiveSession>();
+  /** Sessions whose workspace is gone. */
+  readonly #lost: SessionRow[] = [];
   /** Slots taken by creates that are under way. */
   #creating = 0;
   #closed = false;
@@ -92,7 +97,7 @@ export class Sessions {
   }
 
   async #make(principal: Principal, row: SessionRow, body: CreateSession): Promise<Session> {
-    const { driver, journal, repository, config, fillWorkspace } = this.#options;
+    const { driver, journal, repository, config, fillWorkspace, log } = this.#options;
     const undo = new Undo();
     try {
       const sandbox = await driver.create(sandboxSpec(this.#specOf(row), config));
@@ -100,7 +105,7 @@ export class Sessions {
       if (body.checkpointId) await fillWorkspace(principal, body.checkpointId, sandbox);
       row.sandbox_uid = sandbox.uid;
       const reason = body.checkpointId ? 'restored' : 'created';
-      await journal.append(
+      const seqs = await journal.append(
         { id: row.id, sessionId: row.session_id },
         [
           { type: 'session.state', data: { from: null, to: 'creating', reason } },
@@ -108,9 +113,11 @@ export class Sessions {
         ],
         { before: [repository.insert(row)] },
       );
-      return this.#record((await repository.find(row.tenant, row.session_id))!, this.#enliven(row, sandbox));
+      return this.#record({ ...row, last_seq: seqs.at(-1)! }, this.#enliven(row, sandbox));
     } catch (error) {
-      await undo.run();
+      await undo
+        .run()
+        .catch((err: unknown) => log.error({ err }, 'what was made for a session could not be undone'));
       if (error instanceof DuplicateKey) throw new SessionIdConflict(row.session_id);
       throw error;
     }
@@ -168,19 +175,23 @@ export class Sessions {
   async patch(principal: Principal, sessionId: string, patch: PatchSession): Promise<Session> {
     const live = await this.findLive(principal, sessionId);
     const { row } = live;
-    const changes: Partial<SessionRow> = {};
-    if (patch.metadata) {
-      const merged = { ...(JSON.parse(row.metadata) as Metadata), ...patch.metadata };
-      changes.metadata = JSON.stringify(
-        Object.fromEntries(Object.entries(merged).filter(([, value]) => value !== null)),
-      );
-    }
-    if (patch.idleTimeoutSeconds !== undefined) changes.idle_timeout_seconds = patch.idleTimeoutSeconds;
-    if (patch.maxLifetimeSeconds !== undefined) changes.max_lifetime_seconds = patch.maxLifetimeSeconds;
     const network = patch.network && resolveNetwork(patch.network);
-    if (network) changes.network = JSON.stringify(network);
-    await this.#options.repository.write([this.#options.repository.update(row.id, changes)]);
+    const changes: Partial<SessionRow> = {
+      ...(patch.metadata ? { metadata: JSON.stringify(mergeLabels(row.metadata, patch.metadata)) } : {}),
+      ...(patch.idleTimeoutSeconds === undefined ? {} : { idle_timeout_seconds: patch.idleTimeoutSeconds }),
+      ...(patch.maxLifetimeSeconds === undefined ? {} : { max_lifetime_seconds: patch.maxLifetimeSeconds }),
+      ...(network ? { network: JSON.stringify(network) } : {}),
+    };
+    // In memory first, so that a patch that comes meanwhile builds on this one.
+    const before = { ...row };
     Object.assign(row, changes);
+    try {
+      await this.#options.repository.write([this.#options.repository.update(row.id, changes)]);
+    } catch (error) {
+      for (const name of Object.keys(changes) as (keyof SessionRow)[])
+        Object.assign(row, { [name]: before[name] });
+      throw error;
+    }
     live.warned.clear();
     if (network) live.sandbox.setEgress(egressOf(network));
     return this.get(principal, sessionId);
@@ -194,28 +205,24 @@ export class Sessions {
   ): Promise<Session> {
     const row = await this.find(principal, sessionId);
     const live = this.#live.get(row.id);
+    if (!live && !isOver(row.state)) requireIsolation(this.#options.driver);
     if (live && !live.isEnding && !force && live.isBusy) {
       throw new SessionBusy(sessionId, live.lane.waiting + live.lane.running);
     }
-    const checkpointId =
-      live &&
-      (await this.end(live, { reason: 'deleted', ...(checkpoint ? { checkpointName: 'deleted' } : {}) }));
-    const record = this.#record(await this.find(principal, sessionId));
-    return checkpointId ? { ...record, checkpointId } : record;
+    if (live) await this.end(live, { reason: 'deleted', checkpointName: checkpoint ? 'deleted' : null });
+    return this.#record(await this.find(principal, sessionId));
   }
 
-  /** Cancels its tasks, takes a checkpoint if wanted, kills what runs, removes the workspace. Resolves with the id of
-   *  the checkpoint. When the checkpoint fails the session stays, without its tasks: no work is lost. */
-  end(live: LiveSession, options: EndOptions): Promise<string | undefined> {
+  /** Cancels its tasks, takes a checkpoint if wanted, kills what runs, removes the workspace. When the checkpoint fails
+   *  the session stays, without its tasks: no work is lost. */
+  end(live: LiveSession, { reason, checkpointName }: EndOptions): Promise<void> {
     return live.endOnce(async () => {
       const { endTasks, repository, log } = this.#options;
-      const { reason } = options;
-      await this.#store(live, live.terminating(reason));
-      const checkpointId = await live.exclusively(async () => {
+      await this.#begin(live, 'terminating', live.terminating(reason, checkpointName));
+      await live.exclusively(async () => {
         await endTasks(live);
-        const taken = await this.#lastCheckpoint(live, options.checkpointName);
+        await this.#lastCheckpoint(live, checkpointName);
         await live.sandbox.remove();
-        return taken;
       });
       await this.#store(live, {
         events: [{ type: 'session.state', data: { from: 'terminating', to: 'terminated', reason } }],
@@ -230,14 +237,13 @@ export class Sessions {
       this.#live.delete(live.row.id);
       this.#liveByName.delete(nameOf(live.row.tenant, live.row.session_id));
       log.info({ sessionId: live.row.session_id, reason }, 'session ended');
-      return checkpointId;
     });
   }
 
-  async #lastCheckpoint(live: LiveSession, name: string | undefined): Promise<string | undefined> {
-    if (name === undefined) return undefined;
+  async #lastCheckpoint(live: LiveSession, name: string | null): Promise<void> {
+    if (name === null) return;
     try {
-      return (await this.#options.takeCheckpoint(live, name)).checkpointId;
+      await this.#options.takeCheckpoint(live, name);
     } catch (error) {
       await this.#store(live, live.staying('checkpointFailed'));
       throw error;
@@ -253,17 +259,33 @@ export class Sessions {
       if (live.isEnding) throw new SessionEnded(live.row.session_id, live.state);
       const letGo = live.lane.hold();
       try {
-        await this.#store(live, live.checkpointing(true));
+        await this.#begin(live, 'checkpointing', live.checkpointing(true));
         try {
           return await work(await live.sandbox.freeze());
         } finally {
-          await live.sandbox.thaw();
-          await this.#store(live, live.checkpointing(false));
+          await live.sandbox.thaw().finally(() => this.#endCheckpointing(live));
         }
       } finally {
         letGo();
       }
     });
+  }
+
+  /** The checkpoint is what it is; a state that is not stored now is stored with the next change. */
+  async #endCheckpointing(live: LiveSession): Promise<void> {
+    await this.#store(live, live.checkpointing(false)).catch((error: unknown) => {
+      this.#options.log.error({ err: error, sessionId: live.row.session_id }, 'state could not be stored');
+    });
+  }
+
+  /** Stores what begins; when that fails nothing has begun. */
+  async #begin(live: LiveSession, fact: 'checkpointing' | 'terminating', change: StateChange): Promise<void> {
+    try {
+      await this.#store(live, change);
+    } catch (error) {
+      live.abandon(fact);
+      throw error;
+    }
   }
 
   /** Sessions that hold a slot, by their state. */
@@ -300,15 +322,27 @@ export class Sessions {
         if (row.state !== 'terminating') await this.#store(live, live.settle('serviceRestarted'));
       } catch (error) {
         log.error({ err: error, sessionId: row.session_id }, 'session could not be brought back');
-        await this.#fail(row);
+        this.#lost.push(row);
       }
     }
   }
 
-  /** Ends the sessions whose end the last run had begun; after their tasks were brought back. */
+  /** Ends the sessions whose end the last run had begun, and those that are lost; after their tasks were brought back. */
   async finishEnds(): Promise<void> {
     const begun = this.allLive.filter((live) => live.row.state === 'terminating');
-    await Promise.all(begun.map((live) => this.end(live, { reason: live.row.state_reason ?? 'deleted' })));
+    const ends = [
+      ...this.#lost.splice(0).map((row) => this.#fail(row)),
+      ...begun.map((live) =>
+        this.end(live, {
+          reason: live.row.state_reason ?? 'deleted',
+          checkpointName: live.row.end_checkpoint,
+        }),
+      ),
+    ];
+    for (const ended of await Promise.allSettled(ends)) {
+      if (ended.status === 'rejected')
+        this.#options.log.error({ err: ended.reason }, 'session could not be ended');
+    }
   }
 
   /** Takes no new sessions; those there stay for the next run. */
@@ -364,4 +398,16 @@ export class Sessions {
 
 function nameOf(tenant: string, sessionId: string): string {
   return `${tenant}/${sessionId}`;
+}
+
+/** RFC 7396 for labels: null removes one. Throws ValidationFailed when too many are left. */
+function mergeLabels(kept: string, patch: Record<string, string | null>): Metadata {
+  const merged = Object.entries({ ...(JSON.parse(kept) as Metadata), ...patch }).filter(
+    (label): label is [string, string] => label[1] !== null,
+  );
+  if (merged.length > MAX_LABELS) {
+    const rule = `must leave at most ${MAX_LABELS} labels`;
+    throw new ValidationFailed([{ where: '/body/metadata', given: merged.length, rule }]);
+  }
+  return Object.fromEntries(merged);
 }

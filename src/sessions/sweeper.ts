@@ -53,7 +53,7 @@ export class Sweeper {
   async #round(): Promise<void> {
     for (const live of this.#options.sessions.allLive) {
       if (live.endPostponedUntil > this.#now()) continue;
-      if (live.isEndStuck) this.#end(live, live.row.state_reason ?? 'deleted', false);
+      if (live.isEndStuck) this.#end(live, live.row.state_reason ?? 'deleted', live.row.end_checkpoint);
       else if (!live.isEnding) await this.#watchExpiry(live);
     }
     await this.#forgetOld();
@@ -62,14 +62,14 @@ export class Sweeper {
   async #watchExpiry(live: LiveSession): Promise<void> {
     const { expiry, row } = live;
     if (!expiry) return;
-    if (expiry.at <= this.#now()) this.#end(live, expiry.because, row.checkpoint_on_expiry === 1);
+    if (expiry.at <= this.#now())
+      this.#end(live, expiry.because, row.checkpoint_on_expiry ? 'expired' : null);
     else await this.#warn(live);
   }
 
   /** Not waited for: one slow end must not keep the others from theirs. */
-  #end(live: LiveSession, reason: string, withCheckpoint: boolean): void {
-    const checkpoint = withCheckpoint ? { checkpointName: 'expired' } : {};
-    this.#options.sessions.end(live, { reason, ...checkpoint }).catch((error: unknown) => {
+  #end(live: LiveSession, reason: string, checkpointName: string | null): void {
+    this.#options.sessions.end(live, { reason, checkpointName }).catch((error: unknown) => {
       live.endPostponedUntil = this.#now() + RETRY_END_MS;
       this.#options.log.error({ err: error, sessionId: live.row.session_id }, 'session could not be ended');
     });

@@ -6,7 +6,7 @@ import type { Journal } from '../events/journal.js';
 import { OutputWriter } from '../events/output.js';
 import type { NewEvent } from '../events/schema.js';
 import type { Logger } from '../observability/logger.js';
-import type { Statement } from '../store/store.js';
+import { type Statement, UnitRejected } from '../store/store.js';
 import { type Progress, type ToolContext, ToolError, type ToolResult } from '../tools/tool.js';
 import { endingMessage } from './ending.js';
 import type { LiveTask } from './live-task.js';
@@ -251,7 +251,8 @@ export class Executor {
           { err: error, taskId: task.facts.taskId },
           'task end could not be stored yet',
         );
-        if (!(error instanceof PublicError)) return;
+        // Its record is gone or has an end already: there is nothing left to store.
+        if (error instanceof UnitRejected) return;
         await sleep(STORE_RETRY_MS);
       }
     }

@@ -91,7 +91,8 @@ export class Tasks {
     this.#requireRoom(live, submission.background ?? false);
     const task = this.#liveTask(row, submission.arguments, live, limits);
     this.#remember(task);
-    live.accepting += 1;
+    const kind = row.background ? 'background' : 'lane';
+    live.accepting[kind] += 1;
     let firstSeq: number;
     try {
       firstSeq = await this.#accept(task, row, extra(row.task_id));
@@ -104,7 +105,7 @@ export class Tasks {
       if (winner) return this.#show(winner, sessionId);
       throw error;
     } finally {
-      live.accepting -= 1;
+      live.accepting[kind] -= 1;
     }
     this.#enqueue(task);
     return taskRecord({ ...row, first_seq: firstSeq }, sessionId, { queuePosition: this.#position(id) });
@@ -199,15 +200,10 @@ export class Tasks {
     if (driver.isolation.level === null) return;
     for (const row of await repository.unfinished()) {
       const session = sessions.live(row.session);
-      if (!session || row.status === 'running' || session.isEnding) {
+      if (!session || row.status === 'running' || session.row.state === 'terminating') {
         const sessionId = (await sessions.byId(row.session))?.session_id ?? row.session;
-        await endLostTask(
-          this.#options,
-          row,
-          sessionId,
-          session ? 'interrupted' : 'sessionEnded',
-          this.#now(),
-        );
+        const cause = row.status === 'running' ? 'interrupted' : 'sessionEnded';
+        await endLostTask(this.#options, row, sessionId, cause, this.#now());
         continue;
       }
       const limits = resolveConstraints(JSON.parse(row.constraints) as Constraints, session.limits, config);
@@ -299,12 +295,11 @@ export class Tasks {
 
   #requireRoom(session: LiveSession, background: boolean): void {
     const { MAX_QUEUED_TASKS, MAX_BACKGROUND_TASKS } = this.#options.config;
-    const coming = session.accepting;
-    if (session.lane.waiting + coming >= MAX_QUEUED_TASKS)
+    const { lane, accepting } = session;
+    if (!background && lane.waiting + accepting.lane >= MAX_QUEUED_TASKS)
       throw new TooManyTasks('queued', MAX_QUEUED_TASKS, 1);
-    if (background && session.lane.runningInBackground + coming >= MAX_BACKGROUND_TASKS) {
+    if (background && lane.inBackground + accepting.background >= MAX_BACKGROUND_TASKS)
       throw new TooManyTasks('background', MAX_BACKGROUND_TASKS, 1);
-    }
   }
 
   #tool(name: string) {

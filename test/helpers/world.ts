@@ -44,8 +44,8 @@ export interface World {
   python(sessionId: string, code: string, more?: Record<string, unknown>): Promise<Task>;
   writeFile(sessionId: string, path: string, contents: string): Promise<Task>;
   readFile(sessionId: string, path: string): Promise<string>;
-  /** Stops this service and starts another on the same data. */
-  restart(): Promise<void>;
+  /** Stops this service, does what is to be done meanwhile, and starts another on the same data. */
+  restart(meanwhile?: () => Promise<void>): Promise<void>;
 }
 
 /** Starts a service; `settings` are environment variables on top of the defaults. */
@@ -104,8 +104,9 @@ export async function startService(t: Test, settings: Record<string, string> = {
     writeFile: (sessionId, path, contents) => run(sessionId, 'fs.write', { path, contents }),
     readFile: async (sessionId, path) =>
       String((await run(sessionId, 'fs.read', { path })).outputs?.contents),
-    restart: async () => {
+    restart: async (meanwhile) => {
       await running.app.close();
+      await meanwhile?.();
       running = await start();
     },
   };

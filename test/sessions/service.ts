@@ -76,6 +76,19 @@ t.test('sessions', async (t) => {
     t.match(await world.call('GET', `/v1/sessions/${sessionId}`), { body: { metadata: { a: '1', c: '3' } } });
   });
 
+  t.test('patches at the same time all count, and no more labels are taken than may be kept', async (t) => {
+    const { sessionId } = await world.session();
+    const patch = (metadata: Record<string, string>) =>
+      world.call('PATCH', `/v1/sessions/${sessionId}`, { metadata });
+    await Promise.all(Array.from({ length: 20 }, (_, n) => patch({ [`label${n}`]: 'x' })));
+    const { body } = await world.call<Session>('GET', `/v1/sessions/${sessionId}`);
+    t.equal(Object.keys(body.metadata).length, 20);
+    t.match(await patch(Object.fromEntries(Array.from({ length: 60 }, (_, n) => [`more${n}`, 'x']))), {
+      status: 400,
+      body: { errors: [{ where: '/body/metadata', rule: /at most 64/ }] },
+    });
+  });
+
   t.test('lists come newest first, a page at a time, filtered by state and labels', async (t) => {
     const made: string[] = [];
     for (const n of [1, 2, 3])
@@ -291,4 +304,22 @@ t.test('a delete whose checkpoint fails leaves the session and its files', async
     status: 200,
     body: { state: 'terminated', checkpointId: /^ckp_/ },
   });
+});
+
+t.test('a session whose workspace is lost fails, after its tasks ended with the truth', async (t) => {
+  const world = await startService(t);
+  const { sessionId } = await world.session();
+  const running = await world.submit(sessionId, 'run.python', SLEEP);
+  const queued = await world.submit(sessionId, 'run.python', SLEEP);
+  await world.restart(() => rm(join(world.dataDir, 'sandboxes', 'workspaces'), { recursive: true }));
+  t.match(await world.call('GET', `/v1/sessions/${sessionId}`), {
+    body: { state: 'failed', stateReason: 'workspaceLost' },
+  });
+  t.match(await world.call('GET', `/v1/tasks/${running.taskId}`), {
+    body: { ending: { cause: 'interrupted' } },
+  });
+  t.match(await world.call('GET', `/v1/tasks/${queued.taskId}`), {
+    body: { ending: { cause: 'sessionEnded' } },
+  });
+  t.match((await eventsOf(world, sessionId)).at(-1), { type: 'session.state', data: { to: 'failed' } });
 });

@@ -23,6 +23,7 @@ export const initial = `
     checkpoint_on_expiry integer not null,
     last_seq integer not null,
     trimmed_seq integer not null,
+    end_checkpoint text,
     last_checkpoint_id text,
     restored_from text
   ) strict;
