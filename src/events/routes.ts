@@ -193,6 +193,8 @@ export async function eventRoutes(app: Server, options: EventRoutesOptions): Pro
 
   app.route({
     method: 'GET',
+    // It would take a reader’s place and never give it back.
+    exposeHeadRoute: false,
     url: '/sessions/:sessionId/events',
     schema: {
       ...schema,
@@ -208,6 +210,8 @@ export async function eventRoutes(app: Server, options: EventRoutesOptions): Pro
 
   app.route({
     method: 'GET',
+    // It would take a reader’s place and never give it back.
+    exposeHeadRoute: false,
     url: '/tasks/:taskId/events',
     schema: {
       ...schema,

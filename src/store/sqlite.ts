@@ -1,7 +1,7 @@
 // The store of a single service: one SQLite file in WAL mode, every commit on disk before it is acknowledged. SQLite
 // is synchronous, so it lives in two worker threads, one that writes and one that reads; a commit made by the first
 // is seen by the next query of the second.
-import { mkdir } from 'node:fs/promises';
+import { mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Transferable } from 'node:worker_threads';
 import { type CompiledQuery, Kysely } from 'kysely';
@@ -55,6 +55,7 @@ export class SqliteStore implements Store {
     await mkdir(this.#directory, { recursive: true, mode: 0o700 });
     const path = join(this.#directory, 'store.db');
     const lockPath = join(this.#directory, 'store.lock');
+    await keepPrivate(path);
     this.#writer = new WorkerClient(new URL('./sqlite-writer.js', import.meta.url), { path, lockPath });
     try {
       await this.#writer.ready;
@@ -74,6 +75,16 @@ export class SqliteStore implements Store {
   async #closeWorkers(): Promise<void> {
     await this.#reader?.close();
     await this.#writer?.close();
+  }
+}
+
+/** Environments of sessions are in there: for our eyes only. SQLite gives its other files the same mode. */
+async function keepPrivate(path: string): Promise<void> {
+  const file = await open(path, 'a', 0o600);
+  try {
+    await file.chmod(0o600);
+  } finally {
+    await file.close();
   }
 }
 

@@ -240,6 +240,15 @@ t.test('sessions', async (t) => {
     t.match(over, { stateReason: 'lifetime', lastCheckpointId: null });
   });
 
+  t.test('HEAD takes no reader’s place on a stream', async (t) => {
+    const { sessionId } = await world.session();
+    const head = await fetch(`${world.url}/v1/sessions/${sessionId}/events`, {
+      method: 'HEAD',
+      headers: { accept: 'text/event-stream' },
+    });
+    t.equal(head.status, 405);
+  });
+
   t.test('what does not exist is not found', async (t) => {
     for (const [method, path] of [
       ['GET', '/v1/sessions/nosuch'],

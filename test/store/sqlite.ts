@@ -1,5 +1,7 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
+import { chmod, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { StoreUnavailable } from '../../src/errors.js';
@@ -190,3 +192,17 @@ t.test('kill -9: every acknowledged unit is there, whole, and the store opens ag
     await store.close();
   }
 });
+
+t.test(
+  'the files of the store are for our eyes only, whatever the umask and an earlier run say',
+  async (t) => {
+    const directory = t.testdir({ 'store.db': '' });
+    await chmod(join(directory, 'store.db'), 0o644);
+    const store = new SqliteStore({ directory });
+    await store.start();
+    t.teardown(() => store.close());
+    for (const name of ['store.db', 'store.db-wal', 'store.db-shm']) {
+      t.equal((await stat(join(directory, name))).mode & 0o777, 0o600, name);
+    }
+  },
+);
