@@ -151,12 +151,19 @@ export class BubblewrapSandbox implements Sandbox {
   }
 
   close(): Promise<void> {
-    this.#closing ??= this.#close();
+    // One that failed may be tried again.
+    this.#closing ??= this.#close().catch((error: unknown) => {
+      this.#closing = undefined;
+      throw error;
+    });
     return this.#closing;
   }
 
   remove(): Promise<void> {
-    this.#removing ??= this.#remove();
+    this.#removing ??= this.#remove().catch((error: unknown) => {
+      this.#removing = undefined;
+      throw error;
+    });
     return this.#removing;
   }
 
@@ -308,9 +315,9 @@ export class BubblewrapSandbox implements Sandbox {
       await Promise.allSettled([...this.#starting, ...running.map(({ ended }) => ended)]);
     }
     const group = await this.#group?.catch(() => undefined);
-    this.#group = undefined;
     await group?.kill();
     await group?.remove();
+    this.#group = undefined;
     await (await this.#proxy?.catch(() => undefined))?.close();
     await rm(this.#socketPath(''), { force: true });
   }
@@ -332,7 +339,9 @@ export class BubblewrapSandbox implements Sandbox {
       const launched = await launchOneShot(this.host, this.workspace, program, (pids) => group.adopt(pids));
       this.#helpers.add(launched);
       void launched.ended.then(() => this.#helpers.delete(launched));
-      void launched.ended.then(() => group.remove());
+      launched.ended
+        .then(() => group.remove())
+        .catch((err: unknown) => this.host.log.error({ sandbox: this.id, err }, 'helper group not removed'));
       return launched;
     } catch (error) {
       await group.remove();

@@ -124,7 +124,8 @@ export class EgressProxy {
       this.#server.listen(socketPath, resolve);
     });
     if (owner !== undefined) await chown(socketPath, owner, owner);
-    await chmod(socketPath, owner === undefined ? 0o666 : 0o600);
+    // Without an owner of its own the sandbox runs as we do.
+    await chmod(socketPath, 0o600);
   }
 
   async #end(): Promise<void> {

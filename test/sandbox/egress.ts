@@ -407,7 +407,7 @@ t.test('a response that breaks off does not look complete', async (t) => {
 
 t.test('the socket is for its owner, replaces a leftover, and is gone after close', async (t) => {
   const first = await startProxy(t, []);
-  t.equal(statSync(first.socketPath).mode & 0o777, 0o666);
+  t.equal(statSync(first.socketPath).mode & 0o777, 0o600);
   const second = new EgressProxy({
     socketPath: first.socketPath,
     owner: process.getuid!(),
