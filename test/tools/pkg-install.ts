@@ -28,7 +28,7 @@ t.test('what is installed is known to the next install', async (t) => {
   await t.test('an upgrade takes the place of the old version', async (t) => {
     const { outputs } = await install({ requirements: ['tinypkg'], upgrade: true });
     t.same(outputs?.installed, [{ name: 'tinypkg', version: '1.1' }]);
-    t.same(outputs?.alreadyInstalled, [dep]);
+    t.same(outputs?.alreadyInstalled, [{ name: 'tinypkg', version: '1.0' }, dep], 'there before');
     const code = `import glob, os, tinypkg
 print(tinypkg.__version__)
 for path in glob.glob("/workspace/.venv/**/tinypkg-*", recursive=True): print(os.path.basename(path))`;
