@@ -8,7 +8,6 @@ import {
   SessionIdConflict,
   SessionNotFound,
   ShuttingDown,
-  ValidationFailed,
 } from '../errors.js';
 import type { Journal, SessionKey } from '../events/journal.js';
 import type { Principal } from '../lib/principal.js';
@@ -20,6 +19,7 @@ import type { SessionRow } from '../store/schema.js';
 import { DuplicateKey } from '../store/store.js';
 import { Lane } from '../tasks/lane.js';
 import { egressOf, resolveNetwork, sandboxSpec } from './defaults.js';
+import { mergeLabels } from './labels.js';
 import { LiveSession, type StateChange } from './live-session.js';
 import { newSessionRow } from './new-session.js';
 import { sessionRecord } from './record.js';
@@ -29,8 +29,6 @@ import {
   type CreateSession,
   isOver,
   type Limits,
-  MAX_LABELS,
-  type Metadata,
   type Network,
   type PatchSession,
   type Session,
@@ -398,16 +396,4 @@ export class Sessions {
 
 function nameOf(tenant: string, sessionId: string): string {
   return `${tenant}/${sessionId}`;
-}
-
-/** RFC 7396 for labels: null removes one. Throws ValidationFailed when too many are left. */
-function mergeLabels(kept: string, patch: Record<string, string | null>): Metadata {
-  const merged = Object.entries({ ...(JSON.parse(kept) as Metadata), ...patch }).filter(
-    (label): label is [string, string] => label[1] !== null,
-  );
-  if (merged.length > MAX_LABELS) {
-    const rule = `must leave at most ${MAX_LABELS} labels`;
-    throw new ValidationFailed([{ where: '/body/metadata', given: merged.length, rule }]);
-  }
-  return Object.fromEntries(merged);
 }
