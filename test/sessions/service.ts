@@ -215,14 +215,17 @@ t.test('sessions', async (t) => {
   });
 
   t.test('an idle session expires with a checkpoint, and says why', async (t) => {
-    const { sessionId } = await world.session({ idleTimeoutSeconds: 1 });
+    const { sessionId } = await world.session({ idleTimeoutSeconds: 10 });
     await world.writeFile(sessionId, 'kept.txt', 'kept');
+    await until(async () =>
+      (await eventsOf(world, sessionId)).find((event) => event.type === 'session.expiring'),
+    );
+    await world.call('PATCH', `/v1/sessions/${sessionId}`, { idleTimeoutSeconds: 1 });
     const over = await until(async () => {
       const { body } = await world.call<Session>('GET', `/v1/sessions/${sessionId}`);
       return body.state === 'terminated' ? body : undefined;
     });
     t.match(over, { stateReason: 'idle', lastCheckpointId: /^ckp_/ });
-    t.ok((await eventsOf(world, sessionId)).some((event) => event.type === 'session.expiring'));
   });
 
   t.test('the lifetime ends a session that works; its task ends as sessionEnded', async (t) => {
