@@ -34,18 +34,21 @@ const WHERE: Record<Part, string> = {
 /** Listing every error of a value larger than this could cost more than the request itself; then the first is told. */
 const MAX_VALUES_FOR_ALL_ERRORS = 2000;
 
-/** Compiles checks against the named schemas of a server. `where` begins the pointers in errors. */
+/** Makes checks against the named schemas of a server. `where` begins the pointers in errors. A check is compiled when
+ *  it is first wanted: all of them at once would be a third of the service's start. */
 export function checkCompiler(schemas: Schemas, kind: 'json' | 'text') {
   const buildAjv = AjvCompiler();
   const coerceTypes = kind === 'text';
   const compiler = (allErrors: boolean) =>
     buildAjv(schemas, { customOptions: { ...COMMON_OPTIONS, coerceTypes, allErrors } });
-  const first = compiler(false);
-  let all: typeof first | undefined;
+  let first: ReturnType<typeof compiler> | undefined;
+  let all: typeof first;
   return (schema: unknown, where: string): Check => {
-    const isValid = first({ schema } as never) as unknown as Validator;
+    let isValid: Validator | undefined;
     let listErrors: Validator | undefined;
     return (data) => {
+      first ??= compiler(false);
+      isValid ??= first({ schema } as never) as unknown as Validator;
       if (isValid(data)) return [];
       if (!hasFewValues(data)) return toViolations(isValid.errors!, where);
       all ??= compiler(true);
