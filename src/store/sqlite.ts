@@ -1,7 +1,7 @@
 // The store of a single service: one SQLite file in WAL mode, every commit on disk before it is acknowledged. SQLite
 // is synchronous, so it lives in two worker threads, one that writes and one that reads; a commit made by the first
 // is seen by the next query of the second.
-import { mkdir, open } from 'node:fs/promises';
+import { chmod, mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Transferable } from 'node:worker_threads';
 import { type CompiledQuery, Kysely } from 'kysely';
@@ -78,14 +78,19 @@ export class SqliteStore implements Store {
   }
 }
 
-/** Environments of sessions are in there: for our eyes only. SQLite gives its other files the same mode. */
+/** Environments of sessions are in there: for our eyes only. SQLite gives its other files the same mode when it makes
+ *  them; what a killed service left keeps its own. An existing file is not opened: closing any descriptor of it would
+ *  give away the locks that this process holds on it. */
 async function keepPrivate(path: string): Promise<void> {
-  const file = await open(path, 'a', 0o600);
-  try {
-    await file.chmod(0o600);
-  } finally {
-    await file.close();
-  }
+  const made = await open(path, 'ax', 0o600).catch(unless('EEXIST'));
+  await made?.close();
+  for (const each of [path, `${path}-wal`, `${path}-shm`]) await chmod(each, 0o600).catch(unless('ENOENT'));
+}
+
+function unless(expected: string): (error: NodeJS.ErrnoException) => undefined {
+  return (error) => {
+    if (error.code !== expected) throw error;
+  };
 }
 
 function notOpen(): StoreUnavailable {

@@ -196,12 +196,13 @@ t.test('kill -9: every acknowledged unit is there, whole, and the store opens ag
 t.test(
   'the files of the store are for our eyes only, whatever the umask and an earlier run say',
   async (t) => {
-    const directory = t.testdir({ 'store.db': '' });
-    await chmod(join(directory, 'store.db'), 0o644);
+    const names = ['store.db', 'store.db-wal', 'store.db-shm'];
+    const directory = t.testdir({ 'store.db': '', 'store.db-wal': '', 'store.db-shm': '' });
+    for (const name of names) await chmod(join(directory, name), 0o644);
     const store = new SqliteStore({ directory });
     await store.start();
     t.teardown(() => store.close());
-    for (const name of ['store.db', 'store.db-wal', 'store.db-shm']) {
+    for (const name of names) {
       t.equal((await stat(join(directory, name))).mode & 0o777, 0o600, name);
     }
   },
