@@ -1,5 +1,6 @@
 // A task's output on its way into the journal: the first bytes after quiet go at once, what follows closely is joined,
-// and a task that prints faster than the disk writes is held up instead of filling our memory.
+// and a task that prints faster than the disk writes is held up instead of filling our memory. One append follows the
+// other, so that a refused one leaves no hole before bytes that were stored.
 import { type Deferred, deferred } from '../lib/deferred.js';
 import type { Journal, SessionKey } from './journal.js';
 import { OutputTail } from './output-tail.js';
@@ -40,12 +41,13 @@ export class OutputWriter {
   #unstoredBytes = 0;
   #timer: NodeJS.Timeout | undefined;
   #lastSent = Number.NEGATIVE_INFINITY;
-  readonly #accepted = { stdout: 0, stderr: 0 };
+  #acceptedBytes = 0;
+  readonly #stored = { stdout: 0, stderr: 0 };
   readonly #offsets = { stdout: 0, stderr: 0 };
   /** The beginning of a character whose rest has not come yet. */
   readonly #held: Record<OutputStream, Uint8Array> = { stdout: NOTHING, stderr: NOTHING };
   readonly #tails = { stdout: new OutputTail(), stderr: new OutputTail() };
-  readonly #inFlight = new Set<Promise<void>>();
+  #appending: Promise<void> | undefined;
   #room: Deferred<void> | undefined;
   #limitReached = false;
   #failed = false;
@@ -55,12 +57,12 @@ export class OutputWriter {
     this.#now = options.now ?? (() => performance.now());
   }
 
-  /** Bytes kept of each stream. */
+  /** Bytes stored of each stream. */
   get bytes(): { readonly stdout: number; readonly stderr: number } {
-    return { ...this.#accepted };
+    return { ...this.#stored };
   }
 
-  /** The end of a stream as text, at most 8 KiB of it. */
+  /** The end of what is stored of a stream as text, at most 8 KiB of it. */
   tail(stream: OutputStream): { readonly text: string; readonly truncated: boolean } {
     return this.#tails[stream].read();
   }
@@ -68,11 +70,10 @@ export class OutputWriter {
   /** Takes a chunk, which must not be changed afterwards; a returned promise asks to wait before the next. */
   write(stream: OutputStream, chunk: Uint8Array): void | Promise<void> {
     if (this.#failed) return;
-    const left = this.#options.maxBytes - this.#accepted.stdout - this.#accepted.stderr;
+    const left = this.#options.maxBytes - this.#acceptedBytes;
     const accepted = chunk.length <= left ? chunk : chunk.subarray(0, left);
     if (accepted.length > 0) {
-      this.#accepted[stream] += accepted.length;
-      this.#tails[stream].push(accepted);
+      this.#acceptedBytes += accepted.length;
       this.#queue(stream, accepted);
       this.#sendWhenDue();
     }
@@ -87,8 +88,9 @@ export class OutputWriter {
 
   /** Sends everything, incomplete characters too, and waits until it is stored or refused. To be called at the end. */
   async flush(): Promise<void> {
+    while (this.#appending) await this.#appending;
     this.#send({ atTheEnd: true });
-    while (this.#inFlight.size > 0) await Promise.all(this.#inFlight);
+    await this.#appending;
   }
 
   #queue(stream: OutputStream, chunk: Uint8Array): void {
@@ -100,6 +102,7 @@ export class OutputWriter {
   }
 
   #sendWhenDue(): void {
+    if (this.#appending) return;
     const quietMs = this.#now() - this.#lastSent;
     if (this.#waitingBytes >= EVENT_BYTES || quietMs >= JOIN_MS) this.#send({ atTheEnd: false });
     else this.#timer ??= setTimeout(() => this.#send({ atTheEnd: false }), JOIN_MS - quietMs);
@@ -117,8 +120,7 @@ export class OutputWriter {
     }
     if (events.length === 0) return;
     this.#lastSent = this.#now();
-    const appending = this.#append(events).finally(() => this.#inFlight.delete(appending));
-    this.#inFlight.add(appending);
+    this.#appending = this.#append(events).then(() => this.#goOn(events));
   }
 
   /** Cut into pieces that end with whole characters; the beginning of a character is held for the next time. */
@@ -145,10 +147,19 @@ export class OutputWriter {
   async #append(events: readonly OutputEvent[]): Promise<void> {
     try {
       await this.#options.journal.append(this.#options.session, events);
+      for (const { data, bytes } of events) {
+        this.#stored[data.stream] += bytes.length;
+        this.#tails[data.stream].push(bytes);
+      }
     } catch (error) {
       this.#fail(error);
     }
+  }
+
+  #goOn(events: readonly OutputEvent[]): void {
     for (const { bytes } of events) this.#unstoredBytes -= bytes.length;
+    this.#appending = undefined;
+    if (this.#waitingBytes > 0) this.#sendWhenDue();
     if (this.#unstoredBytes > MAX_UNSTORED_BYTES / 2 && !this.#failed) return;
     this.#room?.resolve();
     this.#room = undefined;
@@ -159,6 +170,7 @@ export class OutputWriter {
     this.#failed = true;
     clearTimeout(this.#timer);
     this.#segments = [];
+    this.#waitingBytes = 0;
     this.#options.onError(error);
   }
 }

@@ -6,6 +6,16 @@ import { addSession, addTask, openJournal } from '../helpers/store.js';
 
 type OutputEvent = Extract<NewEvent, { type: 'task.output' }>;
 
+type HeldUp = ReturnType<typeof heldUpWriter>['appends'];
+
+/** Stores what waits and what comes after it, until nothing more comes. */
+async function storeAll(appends: HeldUp): Promise<void> {
+  for (let next = 0; next < appends.length; next++) {
+    appends[next]!.store();
+    await new Promise(setImmediate);
+  }
+}
+
 /** A writer into a journal that stores when it is told to. */
 function heldUpWriter({ maxBytes = Number.MAX_SAFE_INTEGER } = {}) {
   const appends: { events: readonly OutputEvent[]; store(): void; refuse(error: Error): void }[] = [];
@@ -69,11 +79,30 @@ t.test('the first chunk goes at once, those right after it go together', async (
   writer.write('stdout', Buffer.from('sec'));
   writer.write('stdout', Buffer.from('ond'));
   t.equal(appends.length, 1);
-  for (const append of appends) append.store();
   const flushed = writer.flush();
-  t.same(appends.map(textOf), [['stdout:first'], ['stdout:second']]);
-  appends[1]!.store();
+  await storeAll(appends);
   await flushed;
+  t.same(appends.map(textOf), [['stdout:first'], ['stdout:second']]);
+});
+
+t.test('nothing is on its way to the store behind what may yet be refused', async (t) => {
+  const { writer, appends, errors, textOf } = heldUpWriter();
+  writer.write('stdout', Buffer.from('stored'));
+  writer.write('stderr', Buffer.from('err'));
+  appends[0]!.store();
+  await new Promise((resolve) => setTimeout(resolve, 40));
+  t.same(appends.map(textOf), [['stdout:stored'], ['stderr:err']]);
+  const chunk = Buffer.alloc(64 * 1024, 'x');
+  writer.write('stdout', chunk);
+  writer.write('stdout', chunk);
+  t.equal(appends.length, 2, 'one at a time, however much waits');
+  appends[1]!.refuse(new Error('no space'));
+  await writer.flush();
+  t.equal(appends.length, 2);
+  t.equal(errors.length, 1);
+  t.same(writer.bytes, { stdout: 6, stderr: 0 }, 'what was refused is not counted');
+  t.same(writer.tail('stdout'), { text: 'stored', truncated: false });
+  t.same(writer.tail('stderr'), { text: '', truncated: false });
 });
 
 t.test('bytes that wait are sent after a moment, without any more coming', async (t) => {
@@ -97,7 +126,9 @@ t.test('the two streams keep their order', async (t) => {
   ] as const) {
     writer.write(stream, Buffer.from(text));
   }
-  void writer.flush();
+  const flushed = writer.flush();
+  await storeAll(appends);
+  await flushed;
   t.same(textOf(appends[1]!), ['stdout:1', 'stderr:23', 'stdout:4']);
   t.same(
     appends[1]!.events.map(({ data }) => data.offset),
@@ -112,7 +143,9 @@ t.test('a character that is split over chunks is not split over events', async (
   for (let from = 0, size = 1; from < bytes.length; from += size, size = (size * 7) % 997 || 1) {
     writer.write('stdout', bytes.subarray(from, from + size));
   }
-  void writer.flush();
+  const flushed = writer.flush();
+  await storeAll(appends);
+  await flushed;
   const events = appends.flatMap(({ events }) => events);
   t.equal(events.map((event) => Buffer.from(event.bytes).toString()).join(''), text);
   t.ok(
@@ -170,10 +203,10 @@ t.test(
     const waiting = asked.then(() => {
       letOn = true;
     });
-    for (const append of appends.slice(0, 20)) append.store();
+    appends[0]!.store();
     await new Promise(setImmediate);
     t.equal(letOn, false);
-    for (const append of appends.slice(20)) append.store();
+    appends[1]!.store();
     await waiting;
     t.equal(writer.write('stdout', chunk), undefined);
   },
@@ -209,9 +242,12 @@ t.test('a million small prints become few events, and nothing is lost', async (t
 });
 
 t.test('tails and counts follow what was kept', async (t) => {
-  const { writer } = heldUpWriter({ maxBytes: 20_000 });
+  const { writer, appends } = heldUpWriter({ maxBytes: 20_000 });
   writer.write('stdout', Buffer.from(`${'x'.repeat(10_000)}the end`));
   writer.write('stderr', Buffer.from('short'));
+  const flushed = writer.flush();
+  await storeAll(appends);
+  await flushed;
   t.match(writer.tail('stdout'), { text: /^x+the end$/, truncated: true });
   t.same(writer.tail('stderr'), { text: 'short', truncated: false });
   t.same(writer.bytes, { stdout: 10_007, stderr: 5 });
