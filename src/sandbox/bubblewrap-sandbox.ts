@@ -49,6 +49,8 @@ export class BubblewrapSandbox implements Sandbox {
   readonly #helpers = new Set<Launched>();
   readonly #starting = new Set<Promise<unknown>>();
   #frozen: { readonly agents: readonly Agent[]; readonly stopped: readonly number[] } | undefined;
+  /** Nothing starts any more, also when closing failed and has to be tried again. */
+  #isClosed = false;
   #closing: Promise<void> | undefined;
   #removing: Promise<void> | undefined;
   /** Of sockets and groups that belong to one program or helper. */
@@ -136,8 +138,9 @@ export class BubblewrapSandbox implements Sandbox {
   async thaw(): Promise<void> {
     const frozen = this.#frozen;
     if (!frozen) return;
-    this.#frozen = undefined;
     await (await this.#ownGroup()).thaw();
+    if (this.#frozen !== frozen) return;
+    this.#frozen = undefined;
     continueAll(frozen.stopped);
     for (const agent of frozen.agents) agent.clock.resume();
   }
@@ -151,6 +154,7 @@ export class BubblewrapSandbox implements Sandbox {
   }
 
   close(): Promise<void> {
+    this.#isClosed = true;
     // One that failed may be tried again.
     this.#closing ??= this.#close().catch((error: unknown) => {
       this.#closing = undefined;
@@ -176,7 +180,7 @@ export class BubblewrapSandbox implements Sandbox {
 
   /** It came when the agent was dying already: the next one takes it, but nobody tries for ever. */
   #runAgain(exec: ProgramExec, why: string): void {
-    if (this.#closing || this.#triedAgain.has(exec)) {
+    if (this.#isClosed || this.#triedAgain.has(exec)) {
       void exec.sandboxDied(why);
       return;
     }
@@ -219,11 +223,11 @@ export class BubblewrapSandbox implements Sandbox {
   /** Keeps account of what runs, so that closing misses nothing. */
   #start<T extends Running>(running: Set<T>, launch: () => Promise<T>): Promise<T> {
     const starting = (async () => {
-      if (this.#closing) throw new Error('the sandbox is closed');
+      if (this.#isClosed) throw new Error('the sandbox is closed');
       const one = await launch();
       running.add(one);
       void one.ended.then(() => running.delete(one));
-      if (this.#closing) one.kill('the sandbox is closed');
+      if (this.#isClosed) one.kill('the sandbox is closed');
       return one;
     })();
     this.#starting.add(starting);

@@ -2,6 +2,8 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import t from 'tap';
+import type { Limiter, LimitGroup } from '../../src/sandbox/limits/limits.js';
+import { NoCgroup } from '../../src/sandbox/limits/no-cgroup.js';
 import { until } from '../helpers/event-client.js';
 import {
   agentPid,
@@ -162,6 +164,27 @@ t.test('closing ends everything, and a closed sandbox starts nothing', async (t)
   await other.remove();
 });
 
+t.test('a thaw or an end that failed is tried again, and nothing starts in between', async (t) => {
+  const failing = new Set<string>();
+  const limiter = failingLimiter(failing);
+  const other = await (await startDriver(t, { limiter })).create(sandboxSpec());
+  const running = start(other, 'import time\nprint("up", flush=True)\ntime.sleep(60)');
+  await running.said('up');
+  t.equal(await other.freeze(), 'stopped');
+  failing.add('thaw');
+  await t.rejects(other.thaw(), { message: 'thaw failed' });
+  await t.rejects(other.freeze(), { message: /frozen already/ }, 'it is known to be frozen still');
+  failing.delete('thaw');
+  failing.add('kill');
+  await t.rejects(other.remove(), { message: 'kill failed' });
+  t.match((await running.ran).end.how, { kind: 'sandboxDied' });
+  t.match((await run(other, ['true'])).end.how, { kind: 'sandboxDied', message: /closed/ });
+  t.ok(allWorkspaces().includes(other.id), 'the workspace is there as long as something may run in it');
+  failing.delete('kill');
+  await other.remove();
+  t.notOk(allWorkspaces().includes(other.id));
+});
+
 t.test('removing takes the workspace away, whatever is in it', async (t) => {
   const other = await driver.create(sandboxSpec());
   await run(
@@ -177,6 +200,27 @@ t.test('without root all sandboxes share the service’s uid, and as root none d
   t.equal(sandbox.uid === null, !isRoot);
   t.not(sandbox.uid, 0);
 });
+
+/** Limits without cgroups whose groups fail in what is named in `failing`. */
+function failingLimiter(failing: ReadonlySet<string>): Limiter {
+  const limiter = new NoCgroup();
+  const { create } = limiter;
+  return Object.assign(limiter, {
+    async create(): Promise<LimitGroup> {
+      const group = await create();
+      for (const name of ['thaw', 'kill'] as const) {
+        const done = group[name].bind(group) as () => Promise<void>;
+        Object.assign(group, {
+          [name]: async () => {
+            if (failing.has(name)) throw new Error(`${name} failed`);
+            await done();
+          },
+        });
+      }
+      return group;
+    },
+  });
+}
 
 function allWorkspaces(): string[] {
   return execFileSync('find', ['/run', '/tmp', '-maxdepth', '4', '-name', 'test_*'], {
