@@ -57,6 +57,11 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
     uids: { first: config.SANDBOX_UID_FIRST, count: config.SANDBOX_UID_COUNT },
     agentIdleMs: config.AGENT_IDLE_SECONDS * 1000,
     ownAddresses: () => listeningOn(server),
+    egressLimits: {
+      connections: config.EGRESS_MAX_CONNECTIONS,
+      bytes: config.EGRESS_MAX_BYTES,
+      idleMs: config.EGRESS_IDLE_SECONDS * 1000,
+    },
   });
   const tools = toolRegistry();
   const submission = submissionSchemas(tools);

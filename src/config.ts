@@ -10,6 +10,9 @@ import { ISOLATION_LEVELS } from './sandbox/sandbox.js';
 const Count = (defaultValue: number, description: string, minimum = 0) =>
   Type.Integer({ default: defaultValue, minimum, description });
 
+/** What is carried at once inside a sandbox; see `bridge.py`. */
+const MOST_BRIDGED = 256;
+
 export const Settings = Type.Object({
   HOST: Type.String({
     default: '127.0.0.1',
@@ -96,6 +99,23 @@ export const Settings = Type.Object({
     description:
       'Comma-separated host:port of the index’s files. Default: files.pythonhosted.org:443 for pypi.org, nothing else otherwise.',
   }),
+  EGRESS_PRIVATE_HOSTS: Type.String({
+    default: '',
+    description:
+      'Comma-separated host:port that an allowlist may name although they are at private addresses; `*.host` for all below, port `*` for any.',
+  }),
+  EGRESS_MAX_CONNECTIONS: Type.Integer({
+    default: 64,
+    minimum: 1,
+    maximum: MOST_BRIDGED,
+    description: 'Network connections of one session at once; more are refused.',
+  }),
+  EGRESS_MAX_BYTES: Count(
+    10 * 1024 ** 3,
+    'Bytes that one session may send and receive, counted anew when the service starts. Then everything is refused.',
+    1,
+  ),
+  EGRESS_IDLE_SECONDS: Count(120, 'A network connection on which nothing moves is cut after this long.', 1),
   ISOLATION_MIN: stringEnum(ISOLATION_LEVELS, {
     default: 'rootNoUserns',
     description: 'Weakest isolation under which tasks may run.',
@@ -111,11 +131,15 @@ export type Settings = Static<typeof Settings>;
 
 /** The settings as the parts want them: numbers in their units, lists split, paths absolute. */
 export interface Config
-  extends Omit<Settings, 'API_KEYS' | 'ALLOWED_HOSTS' | 'ALLOWED_ORIGINS' | 'PIP_FILE_HOSTS'> {
+  extends Omit<
+    Settings,
+    'API_KEYS' | 'ALLOWED_HOSTS' | 'ALLOWED_ORIGINS' | 'PIP_FILE_HOSTS' | 'EGRESS_PRIVATE_HOSTS'
+  > {
   readonly API_KEYS: readonly string[];
   readonly ALLOWED_HOSTS: readonly string[];
   readonly ALLOWED_ORIGINS: readonly string[];
   readonly PIP_FILE_HOSTS: readonly string[];
+  readonly EGRESS_PRIVATE_HOSTS: readonly string[];
 }
 
 /** Settings whose value is never shown, not even in the error about it. */
@@ -161,6 +185,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     PIP_FILE_HOSTS: settings.PIP_FILE_HOSTS
       ? splitList(settings.PIP_FILE_HOSTS)
       : fileHostsOf(settings.PIP_INDEX_URL),
+    EGRESS_PRIVATE_HOSTS: splitList(settings.EGRESS_PRIVATE_HOSTS),
   };
   const broken = brokenRules(config);
   if (broken.length > 0) throw new ConfigError(broken);
@@ -215,8 +240,13 @@ function brokenRules(config: Config): string[] {
     }
   }
   for (const host of config.PIP_FILE_HOSTS) {
-    if (!/^[^\s:/]+:\d{1,5}$/.test(host)) {
+    if (!isHostAndPort(host)) {
       broken.push(complain('PIP_FILE_HOSTS', host, 'must be host:port, e.g. files.example.com:443'));
+    }
+  }
+  for (const host of config.EGRESS_PRIVATE_HOSTS) {
+    if (!isHostAndPort(host.replace(/^\*\./, '').replace(/:\*$/, ':1'))) {
+      broken.push(complain('EGRESS_PRIVATE_HOSTS', host, 'must be host:port, e.g. models.internal:443'));
     }
   }
   if (!URL.canParse(config.PIP_INDEX_URL)) {
@@ -264,6 +294,11 @@ function fileHostsOf(indexUrl: string): string[] {
   return URL.canParse(indexUrl) && new URL(indexUrl).hostname === 'pypi.org'
     ? ['files.pythonhosted.org:443']
     : [];
+}
+
+/** The URL parser decides, as it does for the proxy that takes these. */
+function isHostAndPort(text: string): boolean {
+  return /^[^\s/?#@\\:[\]%*]+:[1-9]\d{0,4}$/.test(text) && URL.canParse(`http://${text}/`);
 }
 
 function isOrigin(text: string): boolean {

@@ -33,6 +33,19 @@ export const SessionExpiringEvent = sessionEvent('session.expiring', 'SessionExp
   inSeconds: Type.Integer({ description: '60 or 10.' }),
 });
 
+export const SessionNetworkEvent = sessionEvent('session.network', 'SessionNetworkEvent', {
+  allowed: Type.Boolean(),
+  host: nullable(
+    Type.String({ description: 'As the sandbox named it; null for several, and for what was no request.' }),
+  ),
+  port: nullable(Type.Integer()),
+  reason: Type.String({ description: 'Why, in words: `in the allowlist`, `not in the allowlist`, …' }),
+  count: Type.Integer({
+    minimum: 1,
+    description: 'How many decisions this tells of: the first comes at once, its repeats together.',
+  }),
+});
+
 export const TaskQueuedEvent = taskEvent('task.queued', 'TaskQueuedEvent', {
   tool: Type.String(),
   position: Type.Integer({ minimum: 0, description: 'Tasks before it in the session’s lane.' }),
@@ -83,6 +96,7 @@ export const CheckpointCreatedEvent = sessionEvent('checkpoint.created', 'Checkp
 export const EVENT_SCHEMAS = [
   SessionStateEvent,
   SessionExpiringEvent,
+  SessionNetworkEvent,
   TaskQueuedEvent,
   TaskStartedEvent,
   TaskProgressEvent,

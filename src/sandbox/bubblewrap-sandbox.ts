@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { Undo } from '../lib/undo.js';
 import type { Agent, HelperChannel } from './agent.js';
 import { type AgentKind, launchAgent, PROCESSES_OF_OURS } from './agent-launch.js';
-import { EgressProxy } from './egress.js';
 import { HelperFiles } from './files.js';
 import { continueAll, stopAll } from './freeze.js';
 import type { Launched } from './launch.js';
@@ -23,6 +22,7 @@ import type {
   SandboxSpec,
   SandboxUsage,
 } from './sandbox.js';
+import { SandboxEgress } from './sandbox-egress.js';
 import type { SandboxHost } from './sandbox-host.js';
 import type { TreeEntry } from './tree.js';
 import { readTree } from './tree-reader.js';
@@ -38,13 +38,15 @@ interface Running {
 
 export class BubblewrapSandbox implements Sandbox {
   readonly files = new HelperFiles(() => this.#connectHelper());
-  #egress: EgressPolicy;
+  readonly #egress: SandboxEgress;
   #group: Promise<LimitGroup> | undefined;
-  #proxy: Promise<EgressProxy> | undefined;
+  #proxy: Promise<{ close(): Promise<void> }> | undefined;
   #agent: Promise<Agent> | undefined;
   /** Settles when the way to the proxy is open, so that a program which starts after a change finds it. */
-  #bridged: Promise<void> = Promise.resolve();
+  #bridged: Promise<unknown> = Promise.resolve();
   readonly #agents = new Set<Agent>();
+  /** Those of them whose programs use the network as the sandbox's policy says. */
+  readonly #networked = new Set<Agent>();
   readonly #triedAgain = new WeakSet<ProgramExec>();
   readonly #helpers = new Set<Launched>();
   readonly #starting = new Set<Promise<unknown>>();
@@ -61,7 +63,7 @@ export class BubblewrapSandbox implements Sandbox {
     private readonly spec: SandboxSpec,
     private readonly workspace: Workspace,
   ) {
-    this.#egress = spec.egress;
+    this.#egress = new SandboxEgress(host, spec, workspace.uid);
   }
 
   get id(): string {
@@ -77,7 +79,7 @@ export class BubblewrapSandbox implements Sandbox {
   }
 
   exec(request: ExecRequest, sink: OutputSink): Exec {
-    const egress = request.egress ?? this.#egress;
+    const egress = request.egress ?? this.#egress.policy;
     const exec = new ProgramExec(
       programRequest(request, {
         env: this.spec.env,
@@ -105,14 +107,14 @@ export class BubblewrapSandbox implements Sandbox {
   }
 
   setEgress(policy: EgressPolicy): void {
-    const [wasWanted, isWanted] = [this.#egress.allow.length > 0, policy.allow.length > 0];
-    this.#egress = policy;
-    void this.#proxy?.then((proxy) => proxy.setPolicy(policy));
-    if (wasWanted === isWanted) return;
-    const told = this.#agent
-      ?.then((agent) => (isWanted ? this.#bridge(agent) : agent.bridge(false)))
-      .catch(() => {});
-    if (isWanted && told) this.#bridged = told;
+    const wasOpen = this.#egress.isOpen;
+    this.#egress.setPolicy(policy);
+    const { isOpen } = this.#egress;
+    if (wasOpen === isOpen) return;
+    const told = [...this.#networked].map((agent) =>
+      isOpen ? this.#bridge(agent) : agent.bridge(false).catch(() => {}),
+    );
+    if (isOpen) this.#bridged = Promise.all(told);
   }
 
   async usage(): Promise<SandboxUsage> {
@@ -200,7 +202,7 @@ export class BubblewrapSandbox implements Sandbox {
 
   async #startOwnAgent(): Promise<Agent> {
     const socket = this.#socketPath('');
-    this.#proxy ??= this.#startProxy(socket, this.#egress);
+    this.#proxy ??= this.#egress.open(socket);
     await this.#proxy;
     const agent = await this.#startAgent({
       lasting: true,
@@ -208,7 +210,7 @@ export class BubblewrapSandbox implements Sandbox {
       egressSocket: socket,
       notBegun: (exec, why) => this.#runAgain(exec, why),
     });
-    if (this.#egress.allow.length > 0) await this.#bridge(agent);
+    await this.#network(agent);
     return agent;
   }
 
@@ -236,29 +238,43 @@ export class BubblewrapSandbox implements Sandbox {
     return starting;
   }
 
+  /** Lets the agent's programs out as far as the policy says, and follows its changes. */
+  async #network(agent: Agent): Promise<void> {
+    this.#networked.add(agent);
+    void agent.ended.then(() => this.#networked.delete(agent));
+    if (this.#egress.isOpen) await this.#bridge(agent);
+  }
+
   async #bridge(agent: Agent): Promise<void> {
     await agent.bridge(true).catch((error: unknown) => {
       this.host.log.warn({ sandbox: this.id, err: error }, 'no way to the egress proxy');
     });
   }
 
-  /** Runs one program in a sandbox that has only this program, and a proxy of its own if the request says so. */
+  /** Runs one program in a sandbox that has only this program, and a proxy of its own. */
   async #runAlone(exec: ProgramExec, request: ExecRequest): Promise<ExecEnd> {
     const undo = new Undo();
+    let refused = (): readonly string[] => [];
     try {
       if (request.program.kind === 'pip') await this.host.pipReady();
-      const egress = request.egress ?? this.#egress;
       this.#lastNumber += 1;
       const egressSocket = this.#socketPath(`-${this.#lastNumber}`);
-      const proxy = await this.#startProxy(egressSocket, egress);
-      undo.push('egress proxy', () => proxy.close());
+      const grant = request.egress;
+      if (grant) {
+        const proxy = await this.#egress.openFor(egressSocket, grant);
+        undo.push('egress proxy', () => proxy.close());
+        refused = proxy.refused;
+      } else {
+        const proxy = await this.#egress.open(egressSocket);
+        undo.push('egress proxy', () => proxy.close());
+      }
       if (!exec.isSettled) {
         const agent = await this.#startAgent({ lasting: false, programs: true, egressSocket });
         undo.push('agent', () => {
           agent.kill('its program ended');
           return agent.ended;
         });
-        if (egress.allow.length > 0) await this.#bridge(agent);
+        await (grant ? this.#bridge(agent) : this.#network(agent));
         agent.run(exec);
       }
       await exec.ended;
@@ -268,7 +284,8 @@ export class BubblewrapSandbox implements Sandbox {
     await undo.run().catch((error: unknown) => {
       this.host.log.warn({ sandbox: this.id, err: error }, 'sandbox of one program not undone');
     });
-    return exec.ended;
+    const end = await exec.ended;
+    return refused().length > 0 ? { ...end, egressRefused: refused() } : end;
   }
 
   async #connectHelper(): Promise<HelperChannel> {
@@ -292,19 +309,6 @@ export class BubblewrapSandbox implements Sandbox {
     return join(this.host.directories.sockets, `${this.id}${suffix}.sock`);
   }
 
-  async #startProxy(socketPath: string, policy: EgressPolicy): Promise<EgressProxy> {
-    const { log, ownAddresses } = this.host;
-    const proxy = new EgressProxy({
-      socketPath,
-      policy,
-      log,
-      forbid: ownAddresses,
-      ...(this.uid === null ? {} : { owner: this.uid }),
-    });
-    await proxy.start();
-    return proxy;
-  }
-
   async #members(agents: readonly Agent[]): Promise<number[]> {
     const grouped = await (await this.#ownGroup()).processes();
     return grouped ?? (await Promise.all(agents.map(({ pid }) => descendants(pid)))).flat();
@@ -323,6 +327,7 @@ export class BubblewrapSandbox implements Sandbox {
     await group?.remove();
     this.#group = undefined;
     await (await this.#proxy?.catch(() => undefined))?.close();
+    this.#egress.flush();
     await rm(this.#socketPath(''), { force: true });
   }
 

@@ -8,6 +8,7 @@ import { IsolationUnavailable } from '../errors.js';
 import { Undo } from '../lib/undo.js';
 import type { Logger } from '../observability/logger.js';
 import { BubblewrapSandbox } from './bubblewrap-sandbox.js';
+import { EGRESS_LIMITS, type EgressLimits } from './egress-budget.js';
 import { HostDirectories, instanceOf } from './host-directories.js';
 import { findLimiter } from './limits/find.js';
 import type { Limiter } from './limits/limits.js';
@@ -31,6 +32,8 @@ export interface BubblewrapDriverOptions {
   readonly limiter?: Limiter;
   /** `host:port` that the service itself listens on: no sandbox may reach them, whatever its policy says. */
   readonly ownAddresses?: () => readonly string[];
+  /** Of each sandbox. */
+  readonly egressLimits?: Partial<EgressLimits>;
 }
 
 const BUBBLEWRAP = '/usr/bin/bwrap';
@@ -153,6 +156,7 @@ export class BubblewrapDriver implements SandboxDriver {
         nested: level === 'full',
         agentIdleMs: this.#options.agentIdleMs,
         ownAddresses: this.#options.ownAddresses ?? (() => []),
+        egressLimits: { ...EGRESS_LIMITS, ...this.#options.egressLimits },
         pipReady: () => pip,
         removed: ({ id, uid }) => {
           this.#sandboxes.delete(id);
@@ -199,7 +203,7 @@ export class BubblewrapDriver implements SandboxDriver {
 /** A sandbox that is only there to be removed. */
 const SWEPT: Omit<SandboxSpec, 'id'> = {
   env: {},
-  egress: { allow: [], allowPrivate: false },
+  egress: { allow: [], mayBePrivate: [] },
   limits: {
     memoryBytes: 512 * 1024 ** 2,
     cpuPercent: 100,

@@ -33,7 +33,8 @@ let lookupsNow = 0;
 let lookupEnded: Promise<void> = Promise.resolve();
 
 export interface ResolveOptions {
-  readonly allowPrivate: boolean;
+  /** The operator configured this host. */
+  readonly mayBePrivate: boolean;
   /** The service's own listening addresses, `host:port`. */
   readonly forbidden: readonly string[];
   readonly lookUp: LookUp;
@@ -42,20 +43,20 @@ export interface ResolveOptions {
 export interface Destination {
   /** At least one. */
   readonly addresses: readonly string[];
-  /** Whether only a policy with `allowPrivate` may go there. */
+  /** Whether only a host that may be private may be there. */
   readonly isPrivate: boolean;
 }
 
 /** The addresses of a host that may be connected to; throws `EgressRefused` when there are none. */
 export async function resolveDestination(
   { host, port }: HostAndPort,
-  { allowPrivate, forbidden, lookUp }: ResolveOptions,
+  { mayBePrivate, forbidden, lookUp }: ResolveOptions,
 ): Promise<Destination> {
   const answers = isIP(host) !== 0 ? [host] : await lookUp(host).catch(() => []);
   if (answers.length === 0) throw new EgressRefused('the name has no address');
   const reachable = answers.filter((address) => {
     const kind = addressKind(address);
-    return kind === 'public' || (kind === 'private' && allowPrivate);
+    return kind === 'public' || (kind === 'private' && mayBePrivate);
   });
   if (reachable.length === 0) throw new EgressRefused('the address is private, link-local or reserved');
   const addresses = reachable.filter((address) => !isForbidden(address, port, forbidden));

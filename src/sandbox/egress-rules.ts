@@ -54,7 +54,10 @@ export function canonicalHost(text: string): string | null {
   const url = URL.canParse(`http://${text}/`) ? new URL(`http://${text}/`) : null;
   const host = url?.hostname.replace(/^\[|\]$/g, '').replace(/\.$/, '');
   // An empty label, as in `..` or `a..b`, belongs to no name that can be looked up.
-  return host === undefined || /^$|^\.|\.$|\.\./.test(host) ? null : host;
+  return host === undefined || host.length > MAX_HOST_CHARS || /^$|^\.|\.$|\.\./.test(host) ? null : host;
 }
+
+/** The longest name that DNS can hold. */
+const MAX_HOST_CHARS = 253;
 
 const isPort = (port: number) => Number.isInteger(port) && port >= 1 && port <= 65_535;

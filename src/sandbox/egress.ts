@@ -7,6 +7,8 @@ import { connect, type Socket } from 'node:net';
 import type { Duplex, Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from '../observability/logger.js';
+import type { EgressBudget } from './egress-budget.js';
+import type { SingleDecision } from './egress-decisions.js';
 import { forwardRequest, isPlainlyFramed, parseAbsoluteForm } from './egress-http.js';
 import {
   type Destination,
@@ -16,29 +18,8 @@ import {
   resolveDestination,
 } from './egress-resolve.js';
 import { type HostAndPort, type HostRule, isListed, parseAuthority, parseHostRules } from './egress-rules.js';
+import { TlsNameCheck } from './egress-tls.js';
 import type { EgressPolicy } from './sandbox.js';
-
-export interface EgressDecision {
-  readonly allowed: boolean;
-  readonly host: string;
-  readonly port: number;
-  readonly reason: string;
-}
-
-export interface EgressLimits {
-  readonly connections: number;
-  /** Of one connection, both directions together. */
-  readonly bytes: number;
-  readonly idleMs: number;
-  readonly connectMs: number;
-}
-
-export const EGRESS_LIMITS: EgressLimits = {
-  connections: 64,
-  bytes: 4 * 1024 ** 3,
-  idleMs: 120_000,
-  connectMs: 20_000,
-};
 
 export interface EgressOptions {
   readonly socketPath: string;
@@ -46,18 +27,31 @@ export interface EgressOptions {
   readonly owner?: number;
   readonly policy: EgressPolicy;
   readonly log: Logger;
-  readonly onDecision?: (decision: EgressDecision) => void;
+  /** What this and other proxies of the sandbox may use together. */
+  readonly budget: EgressBudget;
+  readonly onDecision: (decision: SingleDecision) => void;
   /** The service's own listening addresses, `host:port`; never reachable, whatever a policy says. */
   readonly forbid?: () => readonly string[];
-  readonly limits?: Partial<EgressLimits>;
   readonly lookUp?: LookUp;
 }
 
-/** Decisions are made at this pace after a burst, so that a flood of requests floods neither log nor events. */
+/** Decisions are made at this pace after a burst, so that a flood of requests does not keep the service busy. */
 const DECISION_EVERY_MS = 20;
 const BURST_MS = 1_000;
 
+/** How often heads that do not come to an end are looked for. */
+const HEADS_CHECKED_EVERY_MS = 1_000;
+
 type Refuse = (status: number, reason: string) => void;
+
+type Place = Pick<SingleDecision, 'host' | 'port'>;
+
+const NO_HOST: Place = { host: null, port: null };
+
+const UNREADABLE: Readonly<Record<string, string>> = {
+  HPE_HEADER_OVERFLOW: 'the head of the request is too large',
+  ERR_HTTP_REQUEST_TIMEOUT: 'the head of the request took too long',
+};
 
 const NOT_LISTED = 'not in the allowlist';
 
@@ -70,28 +64,32 @@ interface Passage extends HostAndPort {
 
 export class EgressProxy {
   readonly #options: EgressOptions;
-  readonly #limits: EgressLimits;
   readonly #server: Server;
   readonly #passages = new Set<Passage>();
-  #rules: readonly HostRule[];
-  #allowPrivate: boolean;
+  #allowed: readonly HostRule[];
+  #mayBePrivate: readonly HostRule[];
   #started: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
   #nextDecisionAt = 0;
 
   constructor(options: EgressOptions) {
     this.#options = options;
-    this.#limits = { ...EGRESS_LIMITS, ...options.limits };
-    this.#rules = parseHostRules(options.policy.allow);
-    this.#allowPrivate = options.policy.allowPrivate;
-    this.#server = createServer({ maxHeaderSize: 16 * 1024, headersTimeout: 15_000, requestTimeout: 0 });
+    this.#allowed = parseHostRules(options.policy.allow);
+    this.#mayBePrivate = parseHostRules(options.policy.mayBePrivate);
+    const { limits } = options.budget;
+    this.#server = createServer({
+      maxHeaderSize: 16 * 1024,
+      headersTimeout: limits.headMs,
+      requestTimeout: 0,
+      connectionsCheckingInterval: Math.min(HEADS_CHECKED_EVERY_MS, limits.headMs),
+    });
     // One request each: nothing that one request leaves behind can be read as the next one.
     this.#server.maxRequestsPerSocket = 1;
-    this.#server.maxConnections = this.#limits.connections;
-    this.#server.timeout = this.#limits.idleMs;
+    this.#server.timeout = limits.idleMs;
+    this.#server.on('connection', (client) => this.#letIn(client));
     this.#server.on('request', (request, response) => void this.#onRequest(request, response));
     this.#server.on('connect', (request, client, head) => void this.#onConnect(request, client, head));
-    this.#server.on('drop', () => options.log.debug('egress connection refused: too many at once'));
+    this.#server.on('clientError', (error, client) => this.#refuseUnread(error, client));
   }
 
   start(): Promise<void> {
@@ -101,8 +99,8 @@ export class EgressProxy {
 
   /** Holds from now on: connections to hosts that are no longer allowed are cut. */
   setPolicy(policy: EgressPolicy): void {
-    this.#rules = parseHostRules(policy.allow);
-    this.#allowPrivate = policy.allowPrivate;
+    this.#allowed = parseHostRules(policy.allow);
+    this.#mayBePrivate = parseHostRules(policy.mayBePrivate);
     for (const passage of this.#passages) {
       // Those still being looked up are judged by the new policy when they are admitted.
       if (!passage.destination || this.#isAllowed(passage, passage.destination)) continue;
@@ -137,13 +135,35 @@ export class EgressProxy {
     await rm(this.#options.socketPath, { force: true });
   }
 
+  #letIn(client: Socket): void {
+    const { budget } = this.#options;
+    if (budget.letIn()) {
+      client.once('close', () => budget.letOut());
+      return;
+    }
+    const reason = `more than ${budget.limits.connections} connections at once`;
+    this.#decide(NO_HOST, false, reason);
+    client.on('error', () => {});
+    client.write(answer(503, `egress proxy: ${reason}`));
+    client.destroySoon();
+  }
+
+  /** What is no HTTP, or has a head that is too large or does not come to its end. */
+  #refuseUnread({ code }: NodeJS.ErrnoException, client: Duplex): void {
+    // Gone, or cut by us.
+    if (client.destroyed || !client.writable) return;
+    this.#decide(NO_HOST, false, UNREADABLE[code ?? ''] ?? 'not a proxy request');
+    client.write(answer(400, 'egress proxy: the request could not be read'));
+    client.destroy();
+  }
+
   async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const refuse = (status: number, reason: string) => {
       response.writeHead(status, { 'content-type': 'text/plain', connection: 'close' });
       response.end(`${reason}\n`);
     };
     const target = parseAbsoluteForm(request.url ?? '');
-    if (target === null || !isPlainlyFramed(request)) return this.#refuseMalformed(request, refuse);
+    if (target === null || !isPlainlyFramed(request)) return this.#refuseMalformed(refuse);
     await this.#pass({ ...target, client: request.socket }, refuse, (upstream) => {
       forwardRequest({ request, response, upstream, target });
       return request;
@@ -153,18 +173,20 @@ export class EgressProxy {
   async #onConnect(request: IncomingMessage, client: Duplex, head: Buffer): Promise<void> {
     client.on('error', () => {});
     const refuse = (status: number, reason: string) => {
-      const body = Buffer.from(`${reason}\n`);
-      client.write(
-        `HTTP/1.1 ${status} Refused\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: ${body.length}\r\n\r\n`,
-      );
-      client.end(body, () => client.destroy());
+      client.end(answer(status, reason), () => client.destroy());
     };
     const target = parseAuthority(request.url ?? '');
-    if (target === null) return this.#refuseMalformed(request, refuse);
+    if (target === null) return this.#refuseMalformed(refuse);
     await this.#pass({ ...target, client }, refuse, (upstream) => {
       client.write('HTTP/1.1 200 Connection established\r\n\r\n');
-      upstream.write(head);
-      client.pipe(upstream);
+      const checked = new TlsNameCheck(target.host);
+      checked.on('error', ({ message }) => {
+        this.#decide(target, false, message);
+        upstream.destroy();
+        client.destroy();
+      });
+      client.unshift(head);
+      client.pipe(checked).pipe(upstream);
       upstream.pipe(client);
       // A clean end has been passed on already; any other must not look like one.
       upstream.once('close', () => {
@@ -174,10 +196,9 @@ export class EgressProxy {
     });
   }
 
-  async #refuseMalformed(request: IncomingMessage, refuse: Refuse): Promise<void> {
+  async #refuseMalformed(refuse: Refuse): Promise<void> {
     await this.#takeTurn();
-    const host = (request.url ?? '').slice(0, 200);
-    this.#decide({ host, port: 0 }, false, 'not a proxy request');
+    this.#decide(NO_HOST, false, 'not a proxy request');
     refuse(400, 'egress proxy: send an absolute http:// URL with a plain body, or CONNECT host:port');
   }
 
@@ -209,9 +230,10 @@ export class EgressProxy {
 
   async #admit(passage: Passage): Promise<Destination> {
     const { forbid = () => [], lookUp = lookUpAddresses } = this.#options;
-    if (!isListed(this.#rules, passage)) throw new EgressRefused(NOT_LISTED);
+    if (!isListed(this.#allowed, passage)) throw new EgressRefused(NOT_LISTED);
+    if (this.#options.budget.isSpent) throw new EgressRefused(this.#tooManyBytes());
     const destination = await resolveDestination(passage, {
-      allowPrivate: this.#allowPrivate,
+      mayBePrivate: isListed(this.#mayBePrivate, passage),
       forbidden: forbid(),
       lookUp,
     });
@@ -222,12 +244,12 @@ export class EgressProxy {
   }
 
   #isAllowed(target: HostAndPort, { isPrivate }: Destination): boolean {
-    return isListed(this.#rules, target) && (this.#allowPrivate || !isPrivate);
+    return isListed(this.#allowed, target) && (!isPrivate || isListed(this.#mayBePrivate, target));
   }
 
   #open(passage: Passage, { addresses }: Destination): Promise<Socket> {
     if (passage.client.destroyed) throw new Error('the sandbox hung up');
-    const { connectMs, idleMs } = this.#limits;
+    const { connectMs, idleMs } = this.#options.budget.limits;
     const upstream = connect({
       host: passage.host,
       port: passage.port,
@@ -254,17 +276,19 @@ export class EgressProxy {
   }
 
   #countBytes(passage: Passage, upstream: Readable, sandbox: Readable): void {
-    const { bytes } = this.#limits;
-    let carried = 0;
+    const { budget } = this.#options;
     const count = (chunk: Buffer) => {
-      carried += chunk.length;
-      if (carried <= bytes) return;
-      const { host, port } = passage;
-      this.#options.log.warn({ host, port, bytes }, 'egress connection cut: too many bytes');
+      budget.spend(chunk.length);
+      if (!budget.isSpent || passage.client.destroyed) return;
+      this.#decide(passage, false, this.#tooManyBytes());
       cut(passage);
     };
     upstream.on('data', count);
     sandbox.on('data', count);
+  }
+
+  #tooManyBytes(): string {
+    return `the session has used its ${this.#options.budget.limits.bytes} bytes`;
   }
 
   async #takeTurn(): Promise<void> {
@@ -273,14 +297,17 @@ export class EgressProxy {
     if (this.#nextDecisionAt > now) await sleep(this.#nextDecisionAt - now);
   }
 
-  #decide({ host, port }: HostAndPort, allowed: boolean, reason: string): void {
-    const decision = { allowed, host, port, reason };
-    this.#options.log.info(decision, 'egress decision');
-    this.#options.onDecision?.(decision);
+  #decide({ host, port }: Place, allowed: boolean, reason: string): void {
+    this.#options.onDecision({ allowed, host, port, reason });
   }
 }
 
 function cut(passage: Passage): void {
   passage.upstream?.destroy();
   passage.client.destroy();
+}
+
+function answer(status: number, reason: string): string {
+  const body = `${reason}\n`;
+  return `HTTP/1.1 ${status} Refused\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
 }

@@ -1,4 +1,5 @@
 import type { Logger } from '../observability/logger.js';
+import type { EgressLimits } from './egress-budget.js';
 import type { HostDirectories } from './host-directories.js';
 import type { Limiter } from './limits/limits.js';
 
@@ -18,6 +19,8 @@ export interface SandboxHost {
   readonly agentIdleMs: number;
   /** `host:port` of the service, which no sandbox may reach. */
   readonly ownAddresses: () => readonly string[];
+  /** Of each sandbox. */
+  readonly egressLimits: EgressLimits;
   /** Resolves when pip is unpacked; rejects with what is missing. */
   readonly pipReady: () => Promise<void>;
   /** Nothing of the sandbox is left. */

@@ -37,8 +37,19 @@ export interface SandboxLimits {
 /** Hosts that may be reached, `host:port`, `*.host:port`; port `*` for any. Empty: nothing. */
 export interface EgressPolicy {
   readonly allow: readonly string[];
-  /** Hosts the operator configured may resolve to private addresses; those of a client never. */
-  readonly allowPrivate: boolean;
+  /** Written as in `allow`: those that may be at private addresses, because the operator configured them. */
+  readonly mayBePrivate: readonly string[];
+}
+
+/** What was decided about connections that are alike. */
+export interface EgressDecision {
+  readonly allowed: boolean;
+  /** Null for what named no host, and for many different ones together. */
+  readonly host: string | null;
+  readonly port: number | null;
+  readonly reason: string;
+  /** How many this tells of. */
+  readonly count: number;
 }
 
 export interface SandboxSpec {
@@ -48,6 +59,8 @@ export interface SandboxSpec {
   /** Environment of every program, on top of the sandbox's own. */
   readonly env: Readonly<Record<string, string>>;
   readonly egress: EgressPolicy;
+  /** Told of every decision about a connection, repeats together; see `egress-decisions`. */
+  readonly onEgress?: (decision: EgressDecision) => void;
 }
 
 /** Where one kind of isolation is made: probes the host, makes sandboxes, finds them again after a restart. */
@@ -100,6 +113,8 @@ export interface ExecEnd {
     | { readonly kind: 'sandboxDied'; readonly message: string };
   /** A limit that the sandbox saw broken, whatever the process made of it. */
   readonly limit?: 'outOfMemory' | 'diskLimit';
+  /** Some of the `host:port` it was refused, when it ran with an `egress` of its own. */
+  readonly egressRefused?: readonly string[];
   /** Processes that were still there and were killed, the main one included. */
   readonly processesKilled: number;
   readonly cpuMs?: number;

@@ -1,7 +1,9 @@
 // What a new session gets: what was asked for, the operator's defaults for the rest, and a refusal beyond the maxima.
 import type { Config } from '../config.js';
 import { ValidationFailed, type Violation } from '../errors.js';
+import { parseHostRule } from '../sandbox/egress-rules.js';
 import type { SandboxSpec } from '../sandbox/sandbox.js';
+import type { SessionRow } from '../store/schema.js';
 import type { CreateSession, Limits, LimitsInput, Network } from './schema.js';
 
 const MIB = 1024 * 1024;
@@ -50,8 +52,8 @@ export function resolveNetwork(asked: CreateSession['network']): Network {
   if (!asked || asked.mode === 'none') return { mode: 'none' };
   const hosts = asked.hosts ?? [];
   const wrong = hosts.flatMap((given, index) => {
-    const port = Number(/:(\d+)$/.exec(given)?.[1] ?? 443);
-    if (HOST.test(given) && port >= 1 && port <= 65_535) return [];
+    const withPort = /:\d+$/.test(given) ? given : `${given}:443`;
+    if (HOST.test(given) && parseHostRule(withPort) !== null) return [];
     return [
       { where: `/body/network/hosts/${index}`, given, rule: 'must be a host name with an optional port' },
     ];
@@ -61,27 +63,28 @@ export function resolveNetwork(asked: CreateSession['network']): Network {
 }
 
 /** The egress proxy's list: a host without a port is meant for HTTPS and HTTP. */
-export function egressOf(network: Network): SandboxSpec['egress'] {
+export function egressOf(
+  network: Network,
+  config: Pick<Config, 'EGRESS_PRIVATE_HOSTS'>,
+): SandboxSpec['egress'] {
   const hosts = network.mode === 'allowlist' ? (network.hosts ?? []) : [];
   const allow = hosts.flatMap((host) => (/:\d+$/.test(host) ? [host] : [`${host}:443`, `${host}:80`]));
-  return { allow, allowPrivate: false };
+  return { allow, mayBePrivate: config.EGRESS_PRIVATE_HOSTS };
 }
 
 /** What the sandbox of a session is built from. */
-export function sandboxSpec(
-  session: { id: string; limits: Limits; env: Record<string, string>; network: Network },
-  config: Config,
-): SandboxSpec {
+export function sandboxSpec(row: SessionRow, config: Config): SandboxSpec {
+  const limits = JSON.parse(row.limits) as Limits;
   return {
-    id: session.id,
-    env: session.env,
-    egress: egressOf(session.network),
+    id: row.id,
+    env: JSON.parse(row.env) as Record<string, string>,
+    egress: egressOf(JSON.parse(row.network) as Network, config),
     limits: {
-      memoryBytes: session.limits.memoryMb * MIB,
-      cpuPercent: session.limits.cpuPercent,
-      diskBytes: session.limits.diskMb * MIB,
+      memoryBytes: limits.memoryMb * MIB,
+      cpuPercent: limits.cpuPercent,
+      diskBytes: limits.diskMb * MIB,
       maxInodes: config.DEFAULT_MAX_INODES,
-      maxProcesses: session.limits.maxProcesses,
+      maxProcesses: limits.maxProcesses,
       maxOpenFiles: config.MAX_OPEN_FILES,
     },
   };

@@ -14,25 +14,18 @@ import type { Principal } from '../lib/principal.js';
 import { Undo } from '../lib/undo.js';
 import type { Logger } from '../observability/logger.js';
 import { requireIsolation } from '../sandbox/require-isolation.js';
-import type { Sandbox, SandboxDriver } from '../sandbox/sandbox.js';
+import type { Sandbox, SandboxDriver, SandboxSpec } from '../sandbox/sandbox.js';
 import type { SessionRow } from '../store/schema.js';
 import { DuplicateKey } from '../store/store.js';
 import { Lane } from '../tasks/lane.js';
 import { egressOf, resolveNetwork, sandboxSpec } from './defaults.js';
 import { mergeLabels } from './labels.js';
 import { LiveSession, type StateChange } from './live-session.js';
+import { networkEvents } from './network-events.js';
 import { newSessionRow } from './new-session.js';
 import { sessionRecord } from './record.js';
 import type { SessionFilter, SessionRepository } from './repository.js';
-import {
-  type Capacity,
-  type CreateSession,
-  isOver,
-  type Limits,
-  type Network,
-  type PatchSession,
-  type Session,
-} from './schema.js';
+import { type Capacity, type CreateSession, isOver, type PatchSession, type Session } from './schema.js';
 
 export interface SessionsOptions {
   readonly repository: SessionRepository;
@@ -95,10 +88,10 @@ export class Sessions {
   }
 
   async #make(principal: Principal, row: SessionRow, body: CreateSession): Promise<Session> {
-    const { driver, journal, repository, config, fillWorkspace, log } = this.#options;
+    const { driver, journal, repository, fillWorkspace, log } = this.#options;
     const undo = new Undo();
     try {
-      const sandbox = await driver.create(sandboxSpec(this.#specOf(row), config));
+      const sandbox = await driver.create(this.#specOf(row));
       undo.push('sandbox', () => sandbox.remove());
       if (body.checkpointId) await fillWorkspace(principal, body.checkpointId, sandbox);
       row.sandbox_uid = sandbox.uid;
@@ -191,7 +184,7 @@ export class Sessions {
       throw error;
     }
     live.warned.clear();
-    if (network) live.sandbox.setEgress(egressOf(network));
+    if (network) live.sandbox.setEgress(egressOf(network, this.#options.config));
     return this.get(principal, sessionId);
   }
 
@@ -308,14 +301,14 @@ export class Sessions {
 
   /** Brings the sessions of the last run back, and finishes ends that it had begun. Before any request. */
   async recover(): Promise<void> {
-    const { repository, driver, config, log } = this.#options;
+    const { repository, driver, log } = this.#options;
     // Without walls nothing can be brought back; it stays as it is until they stand.
     if (driver.isolation.level === null) return;
     const rows = await repository.unfinished();
     await driver.sweep(new Set(rows.map((row) => row.id)));
     for (const row of rows) {
       try {
-        const sandbox = await driver.attach(sandboxSpec(this.#specOf(row), config), row.sandbox_uid);
+        const sandbox = await driver.attach(this.#specOf(row), row.sandbox_uid);
         const live = this.#enliven(row, sandbox);
         if (row.state !== 'terminating') await this.#store(live, live.settle('serviceRestarted'));
       } catch (error) {
@@ -384,13 +377,9 @@ export class Sessions {
     return sessionRecord(row, live);
   }
 
-  #specOf(row: SessionRow) {
-    return {
-      id: row.id,
-      limits: JSON.parse(row.limits) as Limits,
-      env: JSON.parse(row.env) as Record<string, string>,
-      network: JSON.parse(row.network) as Network,
-    };
+  #specOf(row: SessionRow): SandboxSpec {
+    const { config, journal, log } = this.#options;
+    return { ...sandboxSpec(row, config), onEgress: networkEvents(row, journal, log) };
   }
 }
 

@@ -91,6 +91,7 @@ export const pkgInstall = defineTool({
       },
     };
     const { pipIndexUrl, pipFileHosts } = context.settings;
+    const hosts = [hostAndPort(pipIndexUrl), ...pipFileHosts];
     const result = await runProcess(
       listening,
       {
@@ -110,7 +111,7 @@ export const pkgInstall = defineTool({
         ],
       },
       {},
-      { allow: [hostAndPort(pipIndexUrl), ...pipFileHosts], allowPrivate: true },
+      { allow: hosts, mayBePrivate: hosts },
     );
     const { exitCode } = result.outputs;
     const outputs = {
@@ -121,6 +122,7 @@ export const pkgInstall = defineTool({
     };
     if (result.ending?.cause !== 'exited' || exitCode === 0) return { ...result, outputs };
     const reason = pipReason(said.stderr) || `pip exited with code ${exitCode}`;
+    const { egressRefused: refused = [] } = result.end;
     return {
       ...result,
       outputs,
@@ -128,7 +130,10 @@ export const pkgInstall = defineTool({
         ...result.ending,
         cause: 'toolError',
         code: 'INSTALL_FAILED',
-        message: `pip could not install: ${reason}`,
+        message:
+          refused.length > 0
+            ? `pip was sent to ${refused.join(', ')}, where packages may not come from; if that is right, the operator adds it to PIP_FILE_HOSTS. pip said: ${reason}`
+            : `pip could not install: ${reason}`,
       },
     };
   },

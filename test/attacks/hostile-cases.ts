@@ -44,7 +44,7 @@ const LIMITS = {
   maxProcesses: 48,
   maxOpenFiles: 256,
 };
-const NO_NETWORK = { allow: [], allowPrivate: false };
+const NO_NETWORK = { allow: [], mayBePrivate: [] };
 
 const directory = mkdtempSync(join(tmpdir(), 'hostile-'));
 const canary = join(directory, 'canary');

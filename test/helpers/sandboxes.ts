@@ -41,7 +41,7 @@ export function sandboxSpec(changes: Partial<SandboxSpec> = {}): SandboxSpec {
   return {
     id: `test_${process.pid}_${sandboxes}`,
     env: {},
-    egress: { allow: [], allowPrivate: false },
+    egress: { allow: [], mayBePrivate: [] },
     limits: {
       memoryBytes: 256 * MIB,
       cpuPercent: 200,

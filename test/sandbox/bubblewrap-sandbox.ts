@@ -132,7 +132,7 @@ t.test('an unused sandbox gives its processes back, and comes again when it is w
 });
 
 t.test('programs that are alone in a sandbox run like others, and leave nothing', async (t) => {
-  const egress = { allow: [], allowPrivate: false };
+  const egress = { allow: [], mayBePrivate: [] };
   const alone = await run(sandbox, `${FORK_AWAY}\nprint(os.getpid())`, { egress });
   t.match(alone, { stdout: '2\n', end: { how: { kind: 'exited', exitCode: 0 }, processesKilled: 3 } });
   const hurried = start(sandbox, 'import time; print("up", flush=True); time.sleep(60)', { egress });

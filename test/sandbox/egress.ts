@@ -8,7 +8,9 @@ import { buffer, text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import t, { type Test } from 'tap';
-import { type EgressDecision, type EgressOptions, EgressProxy } from '../../src/sandbox/egress.js';
+import { type EgressOptions, EgressProxy } from '../../src/sandbox/egress.js';
+import { EGRESS_LIMITS, EgressBudget, type EgressLimits } from '../../src/sandbox/egress-budget.js';
+import type { SingleDecision } from '../../src/sandbox/egress-decisions.js';
 
 const log = pino({ level: 'silent' });
 
@@ -19,13 +21,20 @@ function shortDirectory(t: Test): string {
   return path;
 }
 
-async function startProxy(t: Test, allow: readonly string[], options: Partial<EgressOptions> = {}) {
+const budget = (limits: Partial<EgressLimits> = {}) => new EgressBudget({ ...EGRESS_LIMITS, ...limits });
+
+async function startProxy(
+  t: Test,
+  allow: readonly string[],
+  { limits = {}, ...options }: Partial<EgressOptions> & { limits?: Partial<EgressLimits> } = {},
+) {
   const socketPath = join(shortDirectory(t), 'egress.sock');
-  const decisions: EgressDecision[] = [];
+  const decisions: SingleDecision[] = [];
   const proxy = new EgressProxy({
     socketPath,
-    policy: { allow, allowPrivate: true },
+    policy: { allow, mayBePrivate: allow },
     log,
+    budget: budget(limits),
     onDecision: (decision) => decisions.push(decision),
     ...options,
   });
@@ -193,7 +202,7 @@ t.test('a name that leads to a private address is refused, unless the operator l
   const lookUp = async (host: string) => inward[host] ?? [];
   const { proxy, socketPath, decisions } = await startProxy(t, [`*.example:${port}`], {
     lookUp,
-    policy: { allow: [`*.example:${port}`], allowPrivate: false },
+    policy: { allow: [`*.example:${port}`], mayBePrivate: [] },
   });
   for (const host of Object.keys(inward)) {
     t.equal(statusOf(await say(socketPath, get(`http://${host}:${port}/`))), 403, host);
@@ -201,7 +210,7 @@ t.test('a name that leads to a private address is refused, unless the operator l
   t.ok(decisions.every(({ allowed }) => !allowed));
   t.equal(seen.length, 0);
 
-  proxy.setPolicy({ allow: [`*.example:${port}`], allowPrivate: true });
+  proxy.setPolicy({ allow: [`*.example:${port}`], mayBePrivate: [`*.example:${port}`] });
   t.equal(statusOf(await say(socketPath, get(`http://loopback.example:${port}/`))), 200);
   t.equal(statusOf(await say(socketPath, get(`http://metadata.example:${port}/`))), 403, 'metadata never');
   t.equal(statusOf(await say(socketPath, get(`http://metadata6.example:${port}/`))), 403, 'metadata never');
@@ -323,14 +332,14 @@ t.test('a policy change cuts connections to hosts that are no longer allowed, an
   };
   const [stays, goes] = [await open(kept), await open(lost)];
   const closed = once(goes, 'close');
-  proxy.setPolicy({ allow: [`127.0.0.1:${kept}`], allowPrivate: true });
+  proxy.setPolicy({ allow: [`127.0.0.1:${kept}`], mayBePrivate: [`127.0.0.1:${kept}`] });
   await closed;
   t.match(decisions.at(-1), { allowed: false, port: lost, reason: /no longer/ });
   stays.write('still there');
   t.equal(String((await once(stays, 'data'))[0]), 'still there');
   t.equal(statusOf(await say(socketPath, `CONNECT 127.0.0.1:${lost} HTTP/1.1\r\n\r\n`)), 403);
   const closedToo = once(stays, 'close');
-  proxy.setPolicy({ allow: [`127.0.0.1:${kept}`], allowPrivate: false });
+  proxy.setPolicy({ allow: [`127.0.0.1:${kept}`], mayBePrivate: [] });
   await closedToo;
 });
 
@@ -344,14 +353,14 @@ t.test('a policy change while the name is looked up counts', async (t) => {
   const { proxy, socketPath, decisions } = await startProxy(t, [`slow.example:${port}`], { lookUp });
   const said = say(socketPath, get(`http://slow.example:${port}/`));
   await until('the name is looked up', () => answer !== undefined);
-  proxy.setPolicy({ allow: [], allowPrivate: false });
+  proxy.setPolicy({ allow: [], mayBePrivate: [] });
   answer?.(['127.0.0.1']);
   t.equal(statusOf(await said), 403);
   t.same(seen, []);
   t.equal(decisions.length, 1);
 });
 
-t.test('too many bytes, and a connection on which nothing moves, are cut', async (t) => {
+t.test('more bytes than the session may use are cut, and from then on everything is refused', async (t) => {
   const flood = createServer((socket) => {
     socket.on('error', () => {});
     const more = () => {
@@ -360,21 +369,53 @@ t.test('too many bytes, and a connection on which nothing moves, are cut', async
     socket.on('drain', more);
     more();
   });
-  const silent = createServer((socket) => socket.on('error', () => {}));
-  const [floodPort, silentPort] = [await listen(t, flood), await listen(t, silent)];
-  const { socketPath } = await startProxy(t, ['127.0.0.1:*'], { limits: { bytes: 1_000_000, idleMs: 100 } });
-  const got = await say(socketPath, `CONNECT 127.0.0.1:${floodPort} HTTP/1.1\r\n\r\n`);
+  const port = await listen(t, flood);
+  const { socketPath, decisions } = await startProxy(t, ['127.0.0.1:*'], { limits: { bytes: 1_000_000 } });
+  const got = await say(socketPath, `CONNECT 127.0.0.1:${port} HTTP/1.1\r\n\r\n`);
+  t.equal(statusOf(got), 200);
   t.ok(got.length <= 1_100_000, `${got.length} bytes`);
-  const quiet = await say(socketPath, `CONNECT 127.0.0.1:${silentPort} HTTP/1.1\r\n\r\n`);
-  t.equal(statusOf(quiet), 200);
+  const after = await say(socketPath, `CONNECT 127.0.0.1:${port} HTTP/1.1\r\n\r\n`);
+  t.equal(statusOf(after), 403);
+  const spent = { allowed: false, host: '127.0.0.1', port, reason: 'the session has used its 1000000 bytes' };
+  t.same(decisions.slice(1), [spent, spent]);
 });
 
-t.test('above the limit of connections new ones are dropped', async (t) => {
-  const { socketPath } = await startProxy(t, [], { limits: { connections: 2 } });
+t.test('a connection on which nothing moves is cut, half closed or not', async (t) => {
+  const port = await listen(
+    t,
+    createServer({ allowHalfOpen: true }, (socket) => socket.on('error', () => {})),
+  );
+  const { socketPath } = await startProxy(t, ['127.0.0.1:*'], { limits: { idleMs: 100 } });
+  const request = `CONNECT 127.0.0.1:${port} HTTP/1.1\r\n\r\n`;
+  t.equal(statusOf(await say(socketPath, request)), 200);
+  const half = connect({ path: socketPath, allowHalfOpen: true }).on('error', () => {});
+  half.end(request);
+  half.resume();
+  await once(half, 'close');
+});
+
+t.test('above the limit of connections new ones are refused, and told of', async (t) => {
+  const { socketPath, decisions } = await startProxy(t, [], { limits: { connections: 2 } });
   const held = [connect(socketPath), connect(socketPath)];
   await Promise.all(held.map((socket) => once(socket, 'connect')));
-  t.equal(await say(socketPath, get('http://127.0.0.1/')), '');
+  t.match(await say(socketPath, ''), /^HTTP\/1\.1 503 .*more than 2 connections at once\n$/s);
+  const reason = 'more than 2 connections at once';
+  t.same(decisions, [{ allowed: false, host: null, port: null, reason }]);
   for (const socket of held) socket.destroy();
+  await Promise.all(held.map((socket) => socket.closed || once(socket, 'close')));
+  for (let status = 503; status === 503; )
+    status = statusOf(await say(socketPath, get('http://127.0.0.1/'))) || 503;
+});
+
+t.test('a head that is too large or never whole is refused, and told of', async (t) => {
+  const { socketPath, decisions } = await startProxy(t, [], { limits: { headMs: 100 } });
+  const large = await say(socketPath, get('http://127.0.0.1/', `X: ${'x'.repeat(20_000)}\r\n`));
+  const slow = await say(socketPath, 'GET http://127.0.0.1/ HTTP/1.1\r\nX: ');
+  t.same([statusOf(large), statusOf(slow)], [400, 400]);
+  t.same(
+    decisions.map(({ reason }) => reason),
+    ['the head of the request is too large', 'the head of the request took too long'],
+  );
 });
 
 t.test('a flood of refusals is slowed down, not left out', async (t) => {
@@ -411,8 +452,10 @@ t.test('the socket is for its owner, replaces a leftover, and is gone after clos
   const second = new EgressProxy({
     socketPath: first.socketPath,
     owner: process.getuid!(),
-    policy: { allow: [], allowPrivate: false },
+    policy: { allow: [], mayBePrivate: [] },
     log,
+    budget: budget(),
+    onDecision: () => {},
   });
   t.equal(second.start(), second.start());
   await second.start();
@@ -429,7 +472,14 @@ t.test('the socket is for its owner, replaces a leftover, and is gone after clos
 
 t.test('a wrong allowlist is an error and not an empty one', async (t) => {
   t.throws(
-    () => new EgressProxy({ socketPath: '/x', policy: { allow: ['example.com'], allowPrivate: false }, log }),
+    () =>
+      new EgressProxy({
+        socketPath: '/x',
+        policy: { allow: ['example.com'], mayBePrivate: [] },
+        log,
+        budget: budget(),
+        onDecision: () => {},
+      }),
     /example\.com/,
   );
 });

@@ -25,12 +25,29 @@ t.test('seconds: asked, else configured, where 0 says never', async (t) => {
 });
 
 t.test('an allowlist holds host names with ports, and nothing else', async (t) => {
+  const config = { EGRESS_PRIVATE_HOSTS: ['models.internal:443'] };
   const network = resolveNetwork({ mode: 'allowlist', hosts: ['api.example.com', '*.example.org:8443'] });
-  t.same(egressOf(network).allow, ['api.example.com:443', 'api.example.com:80', '*.example.org:8443']);
-  t.equal(egressOf(network).allowPrivate, false);
-  for (const host of ['http://x', 'a b', 'x:99999', 'x:0', '*', 'user@x', '[::1]:80', 'x/y', '']) {
+  t.same(egressOf(network, config).allow, [
+    'api.example.com:443',
+    'api.example.com:80',
+    '*.example.org:8443',
+  ]);
+  t.same(egressOf(network, config).mayBePrivate, ['models.internal:443']);
+  for (const host of [
+    'http://x',
+    'a b',
+    'x:99999',
+    'x:0',
+    '*',
+    'user@x',
+    '[::1]:80',
+    'x/y',
+    '',
+    '999.1.1.1',
+    'xn--a',
+  ]) {
     t.throws(() => resolveNetwork({ mode: 'allowlist', hosts: [host] }), { code: 'VALIDATION_FAILED' }, host);
   }
-  t.same(egressOf(resolveNetwork(undefined)).allow, []);
-  t.same(egressOf({ mode: 'none', hosts: ['x'] }).allow, []);
+  t.same(egressOf(resolveNetwork(undefined), config).allow, []);
+  t.same(egressOf({ mode: 'none', hosts: ['x'] }, config).allow, []);
 });

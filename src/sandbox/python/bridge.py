@@ -7,7 +7,7 @@ import selectors
 import socket
 
 BUFFER_BYTES = 64 * 1024
-MAX_CONNECTIONS = 64
+MAX_CONNECTIONS = 256
 
 
 class Direction:

@@ -1,0 +1,94 @@
+// The way out of one sandbox: what it may reach and has used, and the proxies that hold it to that. Proxies of its own
+// policy follow a change of it; a program with a grant of its own (pip) has a proxy of its own beside them.
+import { EgressProxy } from './egress.js';
+import { EgressBudget } from './egress-budget.js';
+import { EgressDecisions, type SingleDecision } from './egress-decisions.js';
+import type { EgressPolicy, SandboxSpec } from './sandbox.js';
+import type { SandboxHost } from './sandbox-host.js';
+
+/** What is kept of the hosts that a program with a grant of its own was refused. */
+const MAX_REFUSED = 16;
+
+export class SandboxEgress {
+  readonly #host: SandboxHost;
+  readonly #owner: number | null;
+  readonly #budget: EgressBudget;
+  readonly #decisions: EgressDecisions;
+  readonly #following = new Set<EgressProxy>();
+  #policy: EgressPolicy;
+
+  constructor(host: SandboxHost, spec: SandboxSpec, owner: number | null) {
+    this.#host = host;
+    this.#owner = owner;
+    this.#policy = spec.egress;
+    this.#budget = new EgressBudget(host.egressLimits);
+    this.#decisions = new EgressDecisions({
+      log: host.log.child({ sandbox: spec.id }),
+      onDecision: spec.onEgress,
+    });
+  }
+
+  get policy(): EgressPolicy {
+    return this.#policy;
+  }
+
+  get isOpen(): boolean {
+    return this.#policy.allow.length > 0;
+  }
+
+  /** Holds from now on: connections to hosts that are no longer allowed are cut. */
+  setPolicy(policy: EgressPolicy): void {
+    this.#policy = policy;
+    for (const proxy of this.#following) proxy.setPolicy(policy);
+  }
+
+  /** A proxy of the sandbox's own policy. */
+  async open(socketPath: string): Promise<{ close(): Promise<void> }> {
+    const proxy = this.#proxy(socketPath, this.#policy, (decision) => this.#decisions.tell(decision));
+    this.#following.add(proxy);
+    await proxy.start();
+    return {
+      close: () => {
+        this.#following.delete(proxy);
+        return proxy.close();
+      },
+    };
+  }
+
+  /** A proxy for one program; `refused` tells which hosts it was kept from. */
+  async openFor(
+    socketPath: string,
+    grant: EgressPolicy,
+  ): Promise<{ close(): Promise<void>; refused(): string[] }> {
+    const refused = new Set<string>();
+    const proxy = this.#proxy(socketPath, grant, (decision) => {
+      const { allowed, host, port } = decision;
+      if (!allowed && host !== null && refused.size < MAX_REFUSED) refused.add(`${host}:${port}`);
+      this.#decisions.tell(decision);
+    });
+    await proxy.start();
+    return { close: () => proxy.close(), refused: () => [...refused] };
+  }
+
+  /** Tells what is counted and not told yet. */
+  flush(): void {
+    this.#decisions.flush();
+  }
+
+  #proxy(
+    socketPath: string,
+    policy: EgressPolicy,
+    onDecision: (decision: SingleDecision) => void,
+  ): EgressProxy {
+    const { log, ownAddresses } = this.#host;
+    return new EgressProxy({
+      socketPath,
+      policy,
+      log,
+      budget: this.#budget,
+      onDecision,
+      forbid: ownAddresses,
+      ...(this.#owner === null ? {} : { owner: this.#owner }),
+    });
+  }
+}
