@@ -3,6 +3,7 @@ import { CheckpointRepository } from './checkpoints/repository.js';
 import { checkpointRoutes } from './checkpoints/routes.js';
 import { Checkpoints } from './checkpoints/service.js';
 import type { Config } from './config.js';
+import { ShuttingDown } from './errors.js';
 import { Journal } from './events/journal.js';
 import { Reader } from './events/reader.js';
 import { eventRoutes } from './events/routes.js';
@@ -40,8 +41,11 @@ export interface App {
   start(): Promise<void>;
   /** Answers the address once requests are taken. */
   listen(): Promise<string>;
-  /** Stops intake, lets tasks finish for the grace time, ends sockets and sandboxes, closes the store. */
+  /** Stops intake, lets tasks finish for the grace time, ends sockets and sandboxes, closes the store. A start that is
+   *  under way is left after its present step and rejects. */
   close(): Promise<void>;
+  /** Tasks that still run get no more of the grace time. */
+  hurry(): void;
 }
 
 /** Builds everything and opens nothing: the API can be described without a store or a sandbox. */
@@ -106,7 +110,9 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
   const idempotency = new IdempotencyRecords({ store, log });
 
   const server: Server = buildServer({ jsonBodyBytes: config.JSON_BODY_BYTES, log, checkReplies });
+  let starting: Promise<void> | undefined;
   let closing: Promise<void> | undefined;
+  const hurry = new AbortController();
   guardAccess(server, {
     apiKeys: config.API_KEYS,
     allowedHosts: config.ALLOWED_HOSTS,
@@ -148,20 +154,27 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
   metrics.watchSessions(SESSION_STATES, () => sessions.countByState());
 
   async function start(): Promise<void> {
-    await store.start();
-    await idempotency.start();
-    await driver.start();
-    await checkpoints.start();
-    await sessions.recover();
-    await tasks.recover();
-    await sessions.finishEnds();
-    sweeper.start();
+    const steps = [
+      () => store.start(),
+      () => idempotency.start(),
+      () => driver.start(),
+      () => checkpoints.start(),
+      () => sessions.recover(),
+      () => tasks.recover(),
+      () => sessions.finishEnds(),
+      () => sweeper.start(),
+    ];
+    for (const step of steps) {
+      if (closing) throw new ShuttingDown();
+      await step();
+    }
   }
 
   async function close(): Promise<void> {
     sessions.stopIntake();
     checkpoints.close();
-    await tasks.drain(config.SHUTDOWN_GRACE_SECONDS * 1000);
+    await starting?.catch(() => {});
+    await tasks.drain(config.SHUTDOWN_GRACE_SECONDS * 1000, hurry.signal);
     await server.close();
     await sweeper.close();
     idempotency.close();
@@ -171,12 +184,16 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
 
   return {
     server,
-    start,
+    start: () => {
+      starting ??= start();
+      return starting;
+    },
     listen: () => server.listen({ host: config.HOST, port: config.PORT }),
     close: () => {
       closing ??= close();
       return closing;
     },
+    hurry: () => hurry.abort(),
   };
 }
 

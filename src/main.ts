@@ -6,33 +6,63 @@ import { createLogger } from './observability/logger.js';
 
 /** On top of what tasks get to end: for killing them, the last events and the store. */
 const CLOSE_MARGIN_MS = 20_000;
+/** npm passes on what the terminal has sent to us already: so soon after the first it is no second signal. */
+const SAME_SIGNAL_MS = 500;
 
 const config = readSettings();
 const log = createLogger({ level: config.LOG_LEVEL, format: config.LOG_FORMAT });
-const app = await buildApp(config, { log }).catch(giveUp);
-
-closeWithGrace(
-  {
-    delay: config.SHUTDOWN_GRACE_SECONDS * 1000 + CLOSE_MARGIN_MS,
-    logger: false as never,
-    onSecondSignal: (signal) => log.warn({ signal }, 'second signal, leaving at once'),
-    onSecondError: (err) => log.fatal({ err }, 'second failure while closing'),
-    onTimeout: (delayMs) => log.fatal({ delayMs }, 'closing took too long'),
-  },
-  async ({ signal, err }) => {
-    if (err) log.fatal({ err }, 'failed');
-    else log.info({ signal }, 'closing');
-    await app.close();
-    log.info('closed');
-  },
-);
+const building = buildApp(config, { log });
+let isClosing = false;
+// Before anything is awaited: as process 1 of a container we would not even hear a signal that nobody listens to.
+closeOnSignals();
 
 try {
+  const app = await building;
   await app.start();
   log.info({ address: await app.listen() }, 'listening');
 } catch (error) {
-  await app.close().catch((err) => log.error({ err }, 'closing failed'));
-  giveUp(error);
+  if (!isClosing) {
+    await building.then((app) => app.close()).catch((err) => log.error({ err }, 'closing failed'));
+    giveUp(error);
+  }
+}
+
+/** The first signal closes, the second gives tasks no more time, the third leaves everything as it is. */
+function closeOnSignals(): void {
+  const closer = closeWithGrace(
+    {
+      delay: config.SHUTDOWN_GRACE_SECONDS * 1000 + CLOSE_MARGIN_MS,
+      logger: false as never,
+      skip: ['SIGTERM', 'SIGINT'],
+      onSecondError: (err) => log.fatal({ err }, 'second failure while closing'),
+      onTimeout: (delayMs) => log.fatal({ delayMs }, 'closing took too long'),
+    },
+    async ({ signal, err, manual }) => {
+      isClosing = true;
+      if (err) log.fatal({ err }, 'failed');
+      else if (!manual) log.info({ signal }, 'closing');
+      await (await building).close();
+      log.info('closed');
+    },
+  );
+  let count = 0;
+  let countedAt = Number.NEGATIVE_INFINITY;
+  const take = (signal: NodeJS.Signals) => {
+    if (performance.now() - countedAt < SAME_SIGNAL_MS) return;
+    countedAt = performance.now();
+    count += 1;
+    if (count === 1) {
+      log.info({ signal }, 'closing');
+      void closer.close();
+    } else if (count === 2) {
+      log.warn({ signal }, 'second signal: tasks get no more time');
+      void building.then((app) => app.hurry());
+    } else {
+      log.warn({ signal }, 'third signal: leaving at once');
+      process.exit(1);
+    }
+  };
+  process.on('SIGTERM', take).on('SIGINT', take);
 }
 
 function readSettings(): Config {

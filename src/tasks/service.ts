@@ -38,6 +38,9 @@ import { TaskView } from './view.js';
 /** A cancel that takes longer answers KILL_PENDING; the task ends when its processes are gone all the same. */
 const CANCEL_REPLY_MS = 5000;
 
+/** A stop waits so long for the processes of interrupted tasks: the longest kill grace and some time to be gone. */
+const KILL_MS = 15_000;
+
 export interface TasksOptions {
   readonly repository: TaskRepository;
   readonly sessions: Sessions;
@@ -212,15 +215,18 @@ export class Tasks {
     }
   }
 
-  /** Takes no new tasks, lets those that run finish for a while, then ends them as `interrupted`. Queued ones stay. */
-  async drain(graceMs: number): Promise<void> {
+  /** Takes no new tasks, lets those that run finish for a while, or until `hurry`, then ends them as `interrupted`.
+   *  Queued ones stay; one that cannot be killed stays too, and ends when the service starts again. */
+  async drain(graceMs: number, hurry: AbortSignal): Promise<void> {
     this.#stopping.abort();
     for (const live of this.#options.sessions.allLive) live.lane.hold();
     const running = [...this.#live.values()].filter((task) => task.status === 'running');
     const all = Promise.all(running.map((task) => task.done));
-    if (await settledWithin(all, graceMs)) return;
+    if (await settledWithin(all, graceMs, hurry)) return;
     for (const task of running) task.ending.record({ cause: 'interrupted' });
-    await all;
+    if (await settledWithin(all, KILL_MS)) return;
+    const unkilled = running.filter((task) => this.#live.has(task.facts.id)).map(({ facts }) => facts.taskId);
+    this.#options.log.error({ taskIds: unkilled }, 'tasks could not be killed');
   }
 
   #run(task: LiveTask): Promise<void> {
