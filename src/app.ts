@@ -2,6 +2,7 @@
 import { CheckpointRepository } from './checkpoints/repository.js';
 import { checkpointRoutes } from './checkpoints/routes.js';
 import { Checkpoints } from './checkpoints/service.js';
+import { workspaceRoutes } from './checkpoints/workspace-routes.js';
 import type { Config } from './config.js';
 import { ShuttingDown } from './errors.js';
 import { Journal } from './events/journal.js';
@@ -137,6 +138,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
   await server.register(taskRoutes, { prefix, tasks, sessions, tools, submission: submission.union });
   await server.register(toolRoutes, { prefix, tools });
   await server.register(checkpointRoutes, { prefix, checkpoints });
+  await server.register(workspaceRoutes, { prefix, sessions });
   await server.register(eventRoutes, {
     prefix,
     reader,

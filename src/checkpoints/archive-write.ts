@@ -1,8 +1,6 @@
-// Packs a tree into a plain .tar.gz. archiver makes the tar; what it is given has been walked and measured by us, since
-// its own walk hangs on FIFOs and dies of files that shrink.
-import { createHash } from 'node:crypto';
-import { Readable, type Writable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+// Packs entries into a .tar.gz that is read while it is made. archiver makes the tar; what it is given has been walked
+// and measured by us, since its own walk hangs on FIFOs and dies of files that shrink.
+import { Readable } from 'node:stream';
 import { TarArchive } from 'archiver';
 import { deferred } from '../lib/deferred.js';
 import type { TreeEntry } from '../sandbox/tree.js';
@@ -12,54 +10,25 @@ import { GzipBlocks } from './gzip-blocks.js';
 /** Files up to this size are handed over whole, larger ones as streams. */
 const WHOLE_BYTES = 256 * 1024;
 
-export interface PackedArchive {
-  readonly sizeBytes: number;
-  readonly sha256: string;
-  /** The last bytes the file must have, if all of it was written. */
-  readonly trailer: Buffer;
-}
-
-/** Writes the archive to `file`; entries that were skipped stay out. */
-export async function packTree(
-  entries: AsyncIterable<TreeEntry>,
-  file: Writable,
-  signal: AbortSignal,
-): Promise<PackedArchive> {
+/** The archive; entries that were skipped stay out. It breaks off with an error when the entries do, and the entries are
+ *  left when it is destroyed. */
+export function packEntries(entries: AsyncIterable<TreeEntry>): Readable {
   const archive = new TarArchive();
   const gzip = new GzipBlocks();
-  const hash = createHash('sha256');
-  let sizeBytes = 0;
   const broken = deferred<never>();
   broken.promise.catch(() => {});
   // A failure leaves archiver alone, to be forgotten: destroyed in the middle of a stream it throws where nobody catches.
   archive.on('error', broken.reject);
+  gzip.once('close', () => broken.reject(new Error('nobody reads the archive any more')));
   archive.pipe(gzip);
-  const written = pipeline(
-    gzip,
-    async function* measure(chunks: AsyncIterable<Buffer>) {
-      for await (const chunk of chunks) {
-        hash.update(chunk);
-        sizeBytes += chunk.length;
-        yield chunk;
-      }
-    },
-    file,
-    { signal },
-  );
-  written.catch(broken.reject);
-  try {
+  const fill = async () => {
     for await (const entry of entries) {
       if (entry.type !== 'skipped') await Promise.race([append(archive, entry), broken.promise]);
     }
     await Promise.race([archive.finalize(), broken.promise]);
-    await written;
-  } catch (error) {
-    gzip.destroy();
-    await written.catch(() => {});
-    signal.throwIfAborted();
-    throw error;
-  }
-  return { sizeBytes, sha256: hash.digest('hex'), trailer: gzip.trailer() };
+  };
+  fill().catch((error: Error) => gzip.destroy(error));
+  return gzip;
 }
 
 /** Resolves when the entry is in the archive. */

@@ -25,14 +25,7 @@ export class GzipBlocks extends Transform {
   }
 
   override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
-    this.#parts.push(chunk);
-    this.#partBytes += chunk.length;
-    if (this.#partBytes < BLOCK_BYTES) {
-      done();
-      return;
-    }
-    this.#startBlock();
-    this.#pushFinished(BLOCKS_AT_ONCE - 1).then(() => done(), done);
+    this.#take(chunk).then(() => done(), done);
   }
 
   override _flush(done: TransformCallback): void {
@@ -50,6 +43,19 @@ export class GzipBlocks extends Transform {
     trailer.writeUInt32LE(this.#crc, 0);
     trailer.writeUInt32LE(this.#totalBytes % 2 ** 32, 4);
     return trailer;
+  }
+
+  /** Blocks end where they are full and not where a chunk does, so that the same bytes give the same archive. */
+  async #take(chunk: Buffer): Promise<void> {
+    for (let at = 0; at < chunk.length; ) {
+      const part = chunk.subarray(at, at + BLOCK_BYTES - this.#partBytes);
+      this.#parts.push(part);
+      this.#partBytes += part.length;
+      at += part.length;
+      if (this.#partBytes < BLOCK_BYTES) return;
+      this.#startBlock();
+      await this.#pushFinished(BLOCKS_AT_ONCE - 1);
+    }
   }
 
   #startBlock(): void {

@@ -4,13 +4,19 @@ import { createInterface } from 'node:readline';
 import { Readable, type Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip, createGzip } from 'node:zlib';
-import type { TreeEntry } from '../sandbox/tree.js';
 import { escapeBytes } from './archive-entry.js';
 
 /** By escaped path, what the file or symlink is like. */
 export type Manifest = ReadonlyMap<string, string>;
 
-export type ManifestEntry = Extract<TreeEntry, { type: 'file' | 'symlink' }>;
+export type ManifestEntry = {
+  readonly path: Buffer;
+  readonly mode: number;
+  readonly mtimeNs: bigint;
+} & (
+  | { readonly type: 'file'; readonly sizeBytes: number }
+  | { readonly type: 'symlink'; readonly target: Buffer }
+);
 
 export interface Changes {
   readonly created: number;

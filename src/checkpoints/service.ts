@@ -10,20 +10,21 @@ import type { LiveSession } from '../sessions/live-session.js';
 import type { Session } from '../sessions/schema.js';
 import type { Sessions } from '../sessions/service.js';
 import type { CheckpointRow } from '../store/schema.js';
+import { type PackedArchive, writeArchive } from './archive-file.js';
 import { unpackTree } from './archive-read.js';
-import { type PackedArchive, packTree } from './archive-write.js';
 import { CheckpointDirectory } from './directory.js';
 import { type Changes, changesBetween, type Manifest, readManifest, writeManifest } from './manifest.js';
 import { type CheckpointDetails, checkpointRecord, detailsOf, settingsOf } from './record.js';
 import type { CheckpointFilter, CheckpointRepository } from './repository.js';
 import type { Checkpoint, RestoreCheckpoint } from './schema.js';
 import { Survey } from './survey.js';
+import { TarSurvey } from './tar-survey.js';
 
 const MIB = 1024 * 1024;
 /** Sparse files look larger than they are; a tree may look this many times larger than the session's disk limit. */
 const APPARENT_SIZE_FACTOR = 4;
 
-type Held = Pick<LiveSession, 'row' | 'limits'> & { readonly sandbox: Pick<Sandbox, 'readTree'> };
+type Held = Pick<LiveSession, 'row' | 'limits'> & { readonly sandbox: Pick<Sandbox, 'packTree'> };
 type Consistency = Checkpoint['consistency'];
 
 export interface CheckpointsOptions {
@@ -202,16 +203,19 @@ export class Checkpoints {
     const { signal } = this.#closing;
     const survey = new Survey();
     const maxBytes = limits.diskMb * MIB * APPARENT_SIZE_FACTOR;
-    async function* entries() {
-      for await (const entry of survey.watch(sandbox.readTree(signal))) {
+    async function* surveyed() {
+      const tar = new TarSurvey(survey);
+      for await (const chunk of sandbox.packTree(signal)) {
+        const ofArchive = tar.push(chunk);
         if (survey.uncompressedBytes > maxBytes) throw tooLarge(maxBytes);
-        yield entry;
+        yield ofArchive;
       }
+      tar.end();
     }
     const archive = await this.#directory.writeWhole(
       id,
       'tar',
-      (file) => packTree(entries(), file, signal),
+      (file) => writeArchive(surveyed(), file, signal),
       verifyEnd,
     );
     return { survey, archive };

@@ -25,6 +25,7 @@ import type {
 import { SandboxEgress } from './sandbox-egress.js';
 import type { SandboxHost } from './sandbox-host.js';
 import type { TreeEntry } from './tree.js';
+import { packTree } from './tree-pack.js';
 import { readTree } from './tree-reader.js';
 import { removeTree, writeTree } from './tree-writer.js';
 import type { Workspace } from './workspace.js';
@@ -148,11 +149,15 @@ export class BubblewrapSandbox implements Sandbox {
   }
 
   readTree(signal: AbortSignal): AsyncIterable<TreeEntry> {
-    return readTree((program) => this.#spawn(program), signal);
+    return readTree((program) => this.#startHelper(program), signal);
+  }
+
+  packTree(signal: AbortSignal): AsyncIterable<Buffer> {
+    return packTree((program) => this.#startHelper(program), signal);
   }
 
   writeTree(entries: AsyncIterable<TreeEntry>, signal: AbortSignal): Promise<void> {
-    return writeTree((program) => this.#spawn(program), entries, signal);
+    return writeTree((program) => this.#startHelper(program), entries, signal);
   }
 
   close(): Promise<void> {
@@ -334,20 +339,22 @@ export class BubblewrapSandbox implements Sandbox {
   async #remove(): Promise<void> {
     await this.close();
     if (this.workspace.exists()) {
-      await removeTree((program) => this.#spawn(program), new AbortController().signal);
+      await removeTree((program) => this.#launchHelper(program), new AbortController().signal);
     }
     this.workspace.removeEmpty();
     this.host.removed(this);
   }
 
+  #startHelper(program: OneShotProgram): Promise<Launched> {
+    return this.#start(this.#helpers, () => this.#launchHelper(program));
+  }
+
   /** A helper gets limits of its own, since those of the programs may be frozen, or used up. */
-  async #spawn(program: OneShotProgram): Promise<Launched> {
+  async #launchHelper(program: OneShotProgram): Promise<Launched> {
     this.#lastNumber += 1;
     const group = await this.#makeGroup(`${this.id}-helper${this.#lastNumber}`);
     try {
       const launched = await launchOneShot(this.host, this.workspace, program, (pids) => group.adopt(pids));
-      this.#helpers.add(launched);
-      void launched.ended.then(() => this.#helpers.delete(launched));
       launched.ended
         .then(() => group.remove())
         .catch((err: unknown) => this.host.log.error({ sandbox: this.id, err }, 'helper group not removed'));

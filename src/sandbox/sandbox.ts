@@ -215,6 +215,8 @@ export interface Sandbox {
   thaw(): Promise<void>;
   /** Walks the workspace from a one-shot sandbox that sees it read-only. Names may be any bytes. */
   readTree(signal: AbortSignal): AsyncIterable<TreeEntry>;
+  /** The same as a tar stream, and after its end a line of JSON: `{ leftOut: { REASON: COUNT }, changed: [PATH] }`. */
+  packTree(signal: AbortSignal): AsyncIterable<Buffer>;
   /** Fills the (fresh) workspace from a one-shot sandbox. Throws FileError. */
   writeTree(entries: AsyncIterable<TreeEntry>, signal: AbortSignal): Promise<void>;
   /** Kills everything and waits until it is gone; the workspace stays. May be called twice. */

@@ -2,11 +2,16 @@ import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import t, { type Test } from 'tap';
+import { writeArchive } from '../../src/checkpoints/archive-file.js';
 import { type ExpectedArchive, unpackTree } from '../../src/checkpoints/archive-read.js';
-import { packTree } from '../../src/checkpoints/archive-write.js';
+import { packEntries } from '../../src/checkpoints/archive-write.js';
+import { Survey } from '../../src/checkpoints/survey.js';
+import { TarSurvey } from '../../src/checkpoints/tar-survey.js';
 import type { TreeEntry } from '../../src/sandbox/tree.js';
+import { packTree } from '../../src/sandbox/tree-pack.js';
 import { readTree } from '../../src/sandbox/tree-reader.js';
 import { writeTree } from '../../src/sandbox/tree-writer.js';
 import {
@@ -23,7 +28,8 @@ const { signal } = new AbortController();
 
 async function packed(t: Test, entries: AsyncIterable<TreeEntry>, dir = t.testdir({})) {
   const path = join(dir, 'a.tar.gz');
-  const { sha256 } = await packTree(entries, createWriteStream(path), signal);
+  await pipeline(packEntries(entries), createWriteStream(path));
+  const sha256 = createHash('sha256').update(readFileSync(path)).digest('hex');
   return { path, sha256 };
 }
 
@@ -60,10 +66,20 @@ os.utime("a/big", ns=(0, -1500000000)); os.utime("empty", ns=(0, 2**33 * 10**9))
 if os.getuid() == 0: os.chmod("a/b/shut", 0); os.chmod("a/b/c", 0)`,
     join(dir, 'from'),
   ]);
-  const { path } = await packed(t, readTree(treePrograms(join(dir, 'from')), signal), dir);
-  await writeTree(treePrograms(join(dir, 'to')), unpack(path), signal);
-  t.same(describeTree(join(dir, 'to')), describeTree(join(dir, 'from')));
-  t.equal(describeTree(join(dir, 'to')).length, 36);
+  const from = treePrograms(join(dir, 'from'));
+  async function* asCheckpoint() {
+    const tar = new TarSurvey(new Survey());
+    for await (const chunk of packTree(from, signal)) yield tar.push(chunk);
+    tar.end();
+  }
+  const checkpoint = join(dir, 'checkpoint.tar.gz');
+  await writeArchive(asCheckpoint(), createWriteStream(checkpoint), signal);
+  const download = await packed(t, readTree(from, signal), dir);
+  for (const path of [checkpoint, download.path]) {
+    await writeTree(treePrograms(join(dir, 'to')), unpack(path), signal);
+    t.same(describeTree(join(dir, 'to')), describeTree(join(dir, 'from')));
+    t.equal(describeTree(join(dir, 'to')).length, 36);
+  }
   execFileSync('chmod', ['-R', 'u+rwx', dir]);
 });
 

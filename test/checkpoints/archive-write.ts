@@ -1,19 +1,20 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { createHash, randomFillSync } from 'node:crypto';
+import { once } from 'node:events';
 import { createWriteStream, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Writable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { gunzipSync } from 'node:zlib';
 import t from 'tap';
-import { packTree } from '../../src/checkpoints/archive-write.js';
+import { packEntries } from '../../src/checkpoints/archive-write.js';
 import type { TreeEntry } from '../../src/sandbox/tree.js';
 import { readTree } from '../../src/sandbox/tree-reader.js';
+import { until } from '../helpers/event-client.js';
 import { describeTree, directory, entriesOf, file, symlink, treePrograms } from '../helpers/tree.js';
 
 const { signal } = new AbortController();
 
-const pack = (entries: AsyncIterable<TreeEntry>, path: string, stop = signal) =>
-  packTree(entries, createWriteStream(path), stop);
+const pack = (entries: AsyncIterable<TreeEntry>, path: string) =>
+  pipeline(packEntries(entries), createWriteStream(path));
 
 t.test('the archive is an ordinary .tar.gz: GNU tar restores it, times and odd names included', async (t) => {
   const dir = t.testdir({ from: { a: { 'x.txt': 'x'.repeat(3_000_000) }, 'b.txt': 'b' }, to: {} });
@@ -30,23 +31,11 @@ os.utime("b.txt", ns=(0, 1234567890123456789)); os.utime("a", ns=(0, 4000000000 
 os.utime("python", ns=(0, 17), follow_symlinks=False)`,
     from,
   ]);
-  const { sizeBytes, sha256 } = await pack(readTree(treePrograms(from), signal), archive);
-  const bytes = readFileSync(archive);
-  t.equal(bytes.length, sizeBytes);
-  t.equal(createHash('sha256').update(bytes).digest('hex'), sha256);
+  await pack(readTree(treePrograms(from), signal), archive);
   const quiet = ['--no-same-owner', '--warning=no-timestamp'];
   const tar = spawnSync('tar', ['-xpzf', archive, ...quiet, '-C', to], { encoding: 'utf8' });
   t.equal(tar.stderr, '', 'without a warning');
   t.same(describeTree(to), describeTree(from));
-});
-
-t.test('the same tree gives the same bytes', async (t) => {
-  const dir = t.testdir({ from: { a: '1', b: { c: '2' } } });
-  const hashes = [];
-  for (const name of ['1.tar.gz', '2.tar.gz']) {
-    hashes.push((await pack(readTree(treePrograms(join(dir, 'from')), signal), join(dir, name))).sha256);
-  }
-  t.equal(hashes[0], hashes[1]);
 });
 
 t.test('names that are no UTF-8, and times out of range, do not break the archive for others', async (t) => {
@@ -67,16 +56,6 @@ t.test('names that are no UTF-8, and times out of range, do not break the archiv
     encoding: 'utf8',
   });
   t.same(listing.trim().split('\n'), ['bad%ff%fe', 'past', 'ancient', 'future', 'to', 'd/']);
-});
-
-t.test('what does not shrink is stored, and a large file arrives whole', async (t) => {
-  const dir = t.testdir({ to: {}, from: {} });
-  const random = randomFillSync(Buffer.alloc(10 * 1024 * 1024));
-  writeFileSync(join(dir, 'from/random'), random);
-  const { sizeBytes } = await pack(readTree(treePrograms(join(dir, 'from')), signal), join(dir, 'a.tar.gz'));
-  t.ok(sizeBytes < random.length * 1.001);
-  execFileSync('tar', ['-xzf', join(dir, 'a.tar.gz'), '-C', join(dir, 'to')]);
-  t.ok(readFileSync(join(dir, 'to/random')).equals(random));
 });
 
 t.test('a file that shrinks while it is packed gives a whole archive', async (t) => {
@@ -109,19 +88,12 @@ t.test('a source that fails, in the middle of a large file too, ends the packing
   await t.rejects(pack(entriesOf(big), join(dir, '2')), { message: 'the body broke' });
 });
 
-t.test('a disk that fails, or an abort, ends the packing', async (t) => {
-  const dir = t.testdir({});
-  const full = () =>
-    new Writable({
-      write: (_chunk, _encoding, done) => done(Object.assign(new Error('no space'), { code: 'ENOSPC' })),
-    });
-  const big = randomFillSync(Buffer.alloc(3_000_000));
-  await t.rejects(packTree(entriesOf(file('a', big), file('b', big)), full(), signal), { code: 'ENOSPC' });
-  const abort = new AbortController();
-  async function* aborting() {
-    yield file('a', 'a');
-    abort.abort(new Error('enough'));
-    yield file('b', 'b');
-  }
-  await t.rejects(pack(aborting(), join(dir, 'c'), abort.signal), { message: 'enough' });
+t.test('who stops reading the archive ends the walk', async (t) => {
+  const root = t.testdir({ a: 'a'.repeat(3_000_000), b: 'b' });
+  const programs = treePrograms(root);
+  const archive = packEntries(readTree(programs, signal));
+  await once(archive, 'readable');
+  t.equal(programs.running, 1);
+  archive.destroy();
+  await until(() => programs.running === 0);
 });

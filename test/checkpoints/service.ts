@@ -12,7 +12,6 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import type { TreeEntry } from '../../src/sandbox/tree.js';
 import { checkpointBench, principal } from '../helpers/checkpoints.js';
 import { describeTree, treePrograms } from '../helpers/tree.js';
 
@@ -151,12 +150,18 @@ t.test(
     const { live, root } = await session();
     for (const name of ['grows', 'shrinks']) writeFileSync(join(root, name), Buffer.alloc(6_000_000, 7));
     const { sandbox } = live;
-    const readTree = sandbox.readTree.bind(sandbox);
-    sandbox.readTree = async function* (signal): AsyncGenerator<TreeEntry> {
-      for await (const entry of readTree(signal)) {
-        if (entry.path.toString() === 'grows') appendFileSync(join(root, 'grows'), 'more');
-        if (entry.path.toString() === 'shrinks') truncateSync(join(root, 'shrinks'), 1000);
-        yield entry;
+    const packTree = sandbox.packTree.bind(sandbox);
+    // A file is announced, and far from read, when its name goes by: the pipe holds much less.
+    sandbox.packTree = async function* (signal): AsyncGenerator<Buffer> {
+      const changes = new Map([
+        ['grows', () => appendFileSync(join(root, 'grows'), 'more')],
+        ['shrinks', () => truncateSync(join(root, 'shrinks'), 1000)],
+      ]);
+      for await (const chunk of packTree(signal)) {
+        for (const [name, change] of changes) {
+          if (chunk.includes(name) && changes.delete(name)) change();
+        }
+        yield chunk;
       }
     };
     const made = await checkpoints.create(principal, live.row.session_id);
@@ -232,7 +237,7 @@ t.test('a failure at any point leaves no file and no record', async (t) => {
 t.test('a full disk of the service is OUT_OF_DISK', async (t) => {
   const { checkpoints, session, archives } = await checkpointBench(t);
   const { live } = await session();
-  live.sandbox.readTree = () => {
+  live.sandbox.packTree = () => {
     throw Object.assign(new Error('no space left'), { code: 'ENOSPC' });
   };
   await t.rejects(checkpoints.create(principal, live.row.session_id), { code: 'OUT_OF_DISK' });

@@ -9,7 +9,7 @@ import { SessionEnded, SessionNotFound } from '../../src/errors.js';
 import type { Principal } from '../../src/lib/principal.js';
 import type { SpawnOneShot } from '../../src/sandbox/oneshot.js';
 import type { Sandbox } from '../../src/sandbox/sandbox.js';
-import { readTree } from '../../src/sandbox/tree-reader.js';
+import { packTree } from '../../src/sandbox/tree-pack.js';
 import { writeTree } from '../../src/sandbox/tree-writer.js';
 import { LiveSession } from '../../src/sessions/live-session.js';
 import type { CreateSession, Session } from '../../src/sessions/schema.js';
@@ -61,7 +61,7 @@ export async function checkpointBench(
     mkdirSync(root);
     const spawn = programs(root);
     const sandbox = {
-      readTree: (signal: AbortSignal) => readTree(spawn, signal),
+      packTree: (signal: AbortSignal) => packTree(spawn, signal),
       writeTree: (entries: Parameters<Sandbox['writeTree']>[0], signal: AbortSignal) =>
         writeTree(spawn, entries, signal),
       freeze: async () => 'idle',

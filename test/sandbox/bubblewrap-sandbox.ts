@@ -80,7 +80,8 @@ open(sys.prefix + "/lib/python%d.%d/site-packages/evil.pth" % sys.version_info[:
   await run(other, plant);
   process.kill(await agentPid(other), 'SIGKILL');
   await until(async () => (await childrenOf(other)).length === 0);
-  t.match((await run(other, ['true'])).end.how, { kind: 'exited' });
+  // It may not have been noticed yet that the agent is gone.
+  await until(async () => (await run(other, ['true'])).end.how.kind === 'exited');
   await other.files.stat('.', never);
   const { entries } = await other.files.list('.', { recursive: false, limit: 100 }, never);
   t.same(

@@ -1,6 +1,7 @@
-"""Reads, fills or empties a whole workspace, in a sandbox of its own: `tree.py read|write|remove [ROOT]`.
+"""Reads, packs, fills or empties a whole workspace, in a sandbox of its own: `tree.py read|pack|write|remove [ROOT]`.
 
-A tree travels as entries, a directory before what is in it, and then an end mark:
+Packed, a tree is a tar stream (`tar_stream.py`). Otherwise it travels as entries, a directory before what is in it, and
+then an end mark:
     kind, length of path, mode, mtime seconds, mtime nanoseconds, size | path | rest
 where the rest is a file's bytes (`f`; when reading followed by one byte, 1 if it changed meanwhile), a symlink's target
 (`l`), nothing (`d`), or why an entry was left out (`s`)."""
@@ -14,6 +15,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from paths import Refused
+from tar_stream import TarWriter
 from walk import MAX_PATH_BYTES, Cursor, remove_below, walk
 
 HEAD = struct.Struct(">cIHqIQ")
@@ -25,44 +27,67 @@ OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLO
 CREATE_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def read_tree(root, out):
-    def leave_out(path, why):
-        out.write(HEAD.pack(b"s", len(path), 0, 0, 0, len(why)) + path + why)
+class FrameWriter:
+    """Sends a tree as the entries described above."""
 
-    for fd, path, name in walk(root, lambda path: leave_out(path[:MAX_PATH_BYTES], b"unreadable")):
+    def __init__(self, out):
+        self._out = out
+
+    def directory(self, path, mode, mtime_ns):
+        self._out.write(_head(b"d", path, mode, mtime_ns, 0))
+
+    def symlink(self, path, mode, mtime_ns, target):
+        self._out.write(_head(b"l", path, mode, mtime_ns, len(target)) + target)
+
+    def file(self, path, mode, mtime_ns, size):
+        self._out.write(_head(b"f", path, mode, mtime_ns, size))
+
+    def after_file(self, path, size, changed):
+        self._out.write(b"\1" if changed else b"\0")
+
+    def leave_out(self, path, why):
+        self._out.write(_head(b"s", path, 0, 0, len(why)) + why)
+
+    def end(self):
+        self._out.write(END)
+
+
+def read_tree(root, out, writer):
+    """Tells `writer` of each entry and its end; the bytes of files go straight to `out`."""
+    for fd, path, name in walk(root, lambda path: writer.leave_out(path[:MAX_PATH_BYTES], b"unreadable")):
         try:
             found = os.stat(name, dir_fd=fd, follow_symlinks=False)
             if stat.S_ISREG(found.st_mode):
-                _read_file(fd, path, name, out)
+                _read_file(fd, path, name, out, writer)
             elif stat.S_ISDIR(found.st_mode):
-                out.write(_head(b"d", path, found, 0))
+                writer.directory(path, _mode(found), found.st_mtime_ns)
             elif stat.S_ISLNK(found.st_mode):
                 target = os.readlink(name, dir_fd=fd)
-                out.write(_head(b"l", path, found, len(target)) + target)
+                writer.symlink(path, _mode(found), found.st_mtime_ns, target)
             else:
-                leave_out(path, _special(found.st_mode))
+                writer.leave_out(path, _special(found.st_mode))
         except FileNotFoundError:
-            leave_out(path, b"vanished")
+            writer.leave_out(path, b"vanished")
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EPERM):
-                leave_out(path, b"unreadable")
+                writer.leave_out(path, b"unreadable")
             elif error.errno in (errno.ELOOP, errno.EINVAL, errno.ENXIO):
-                leave_out(path, b"vanished")  # It was something else when it was looked at.
+                writer.leave_out(path, b"vanished")  # It was something else when it was looked at.
             else:
                 raise
-    out.write(END)
+    writer.end()
     out.flush()
 
 
-def _read_file(fd, path, name, out):
+def _read_file(fd, path, name, out, writer):
     """Exactly as many bytes as were announced: what a file loses meanwhile is sent as zeros, what it gains is left."""
     file = os.open(name, OPEN_FILE, dir_fd=fd)
     try:
         before = os.fstat(file)
         if not stat.S_ISREG(before.st_mode):
             raise OSError(errno.EINVAL, "it was a file a moment ago")
-        out.write(_head(b"f", path, before, before.st_size))
-        left = before.st_size
+        size = left = before.st_size
+        writer.file(path, _mode(before), before.st_mtime_ns, size)
         while left > 0:
             piece = os.read(file, min(PIECE_BYTES, left))
             if not piece:
@@ -70,19 +95,23 @@ def _read_file(fd, path, name, out):
             out.write(piece)
             left -= len(piece)
         after = os.fstat(file)
-        changed = left > 0 or (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns)
+        changed = left > 0 or (after.st_size, after.st_mtime_ns) != (size, before.st_mtime_ns)
         while left > 0:
             out.write(HOLE[: min(len(HOLE), left)])
             left -= min(len(HOLE), left)
-        out.write(b"\1" if changed else b"\0")
+        writer.after_file(path, size, changed)
     finally:
         os.close(file)
 
 
-def _head(kind, path, found, size):
-    seconds, nanoseconds = divmod(found.st_mtime_ns, 1_000_000_000)
+def _head(kind, path, mode, mtime_ns, size):
+    seconds, nanoseconds = divmod(mtime_ns, 1_000_000_000)
+    return HEAD.pack(kind, len(path), mode, seconds, nanoseconds, size) + path
+
+
+def _mode(found):
     # Set-id bits have no business in a workspace.
-    return HEAD.pack(kind, len(path), stat.S_IMODE(found.st_mode) & 0o777, seconds, nanoseconds, size) + path
+    return stat.S_IMODE(found.st_mode) & 0o777
 
 
 def _special(mode):
@@ -170,8 +199,9 @@ def _exactly(source, length):
 
 def main(mode, root="/workspace"):
     fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    if mode == "read":
-        read_tree(fd, open(1, "wb", buffering=PIECE_BYTES, closefd=False))
+    if mode in ("read", "pack"):
+        out = open(1, "wb", buffering=PIECE_BYTES, closefd=False)
+        read_tree(fd, out, FrameWriter(out) if mode == "read" else TarWriter(out))
         return
     try:
         if mode == "write":
