@@ -1,16 +1,7 @@
-import { Duplex } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
-import { connect } from 'node:tls';
 import t from 'tap';
 import { readOpening, TlsNameCheck } from '../../src/sandbox/egress-tls.js';
-
-/** What Node's own TLS client says first. */
-function greeting(servername: string | undefined): Promise<Buffer> {
-  return new Promise((resolve) => {
-    const wire = new Duplex({ read() {}, write: (chunk: Buffer) => resolve(chunk) });
-    connect({ socket: wire, ...(servername === undefined ? {} : { servername }) }).on('error', () => {});
-  });
-}
+import { greeting } from '../helpers/tls-greeting.js';
 
 /** The same message in records of at most this many bytes. */
 function inRecordsOf(size: number, hello: Buffer): Buffer {

@@ -11,6 +11,7 @@ import t, { type Test } from 'tap';
 import { type EgressOptions, EgressProxy } from '../../src/sandbox/egress.js';
 import { EGRESS_LIMITS, EgressBudget, type EgressLimits } from '../../src/sandbox/egress-budget.js';
 import type { SingleDecision } from '../../src/sandbox/egress-decisions.js';
+import { greeting } from '../helpers/tls-greeting.js';
 
 const log = pino({ level: 'silent' });
 
@@ -151,6 +152,28 @@ t.test('CONNECT carries bytes both ways, and the end of one direction alone', as
   const answer = buffer(socket);
   socket.end(big);
   t.equal((await answer).toString(), `got early ${big}`);
+});
+
+t.test('a tunnel whose TLS greeting asks for another host is cut, and told of', async (t) => {
+  const got: Buffer[] = [];
+  const port = await listen(
+    t,
+    createServer((socket) => socket.on('data', (chunk) => got.push(chunk))),
+  );
+  const { socketPath, decisions } = await startProxy(t, [`allowed.example:${port}`], {
+    lookUp: async () => ['127.0.0.1'],
+  });
+  const request = Buffer.from(`CONNECT allowed.example:${port} HTTP/1.1\r\n\r\n`);
+  const other = Buffer.concat([request, await greeting('other.example')]);
+  t.equal(statusOf(await say(socketPath, other)), 200);
+  t.match(decisions.at(-1), { allowed: false, host: 'allowed.example', reason: /asks for another host/ });
+  t.same(got, []);
+
+  const own = await greeting('allowed.example');
+  const socket = connect(socketPath);
+  socket.write(Buffer.concat([request, own]));
+  await until('the greeting arrived', () => Buffer.concat(got).equals(own));
+  socket.destroy();
 });
 
 t.test('what is not listed is refused before its name is looked up', async (t) => {
