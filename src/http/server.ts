@@ -36,12 +36,17 @@ export interface ServerOptions {
 /** Paths whose requests are too frequent and too dull for the log at `info`. */
 const QUIET_PATHS = new Set(['/healthz', '/readyz', '/metrics']);
 
+/** A connection without a request may have one on its way; when the server closes it is given this long. */
+const FIRST_REQUEST_MS = 500;
+
 /** A second one of these is an attack on whoever reads the other one. */
 const SINGLE_HEADERS = new Set(['host', 'authorization', 'origin', 'content-type', 'idempotency-key']);
 
 export function buildServer({ jsonBodyBytes, log, checkReplies = false }: ServerOptions): Server {
   const options: FastifyServerOptions<RawServerDefault, FastifyBaseLogger> = {
-    loggerInstance: log,
+    // Its own words, such as the address that main.ts tells, are not for `info`; requests log as we do.
+    loggerInstance: log.child({}, { level: log.isLevelEnabled('warn') ? 'warn' : log.level }),
+    childLoggerFactory: (_own, bindings, options) => log.child(bindings, options),
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'requestId' }),
     bodyLimit: jsonBodyBytes,
     routerOptions: { maxParamLength: 256 },
@@ -107,13 +112,25 @@ function acceptJson(app: Server): void {
   });
 }
 
-/** A keep-alive connection that has just been used would hold up `close()` for its idle time. */
+/** A keep-alive connection that has just been used would hold up `close()` for its idle time, and one that was opened
+ *  and never used, as browsers do, for a minute. */
 function closeConnectionsWhenClosing(app: Server): void {
+  const unused = new Set<Socket>();
+  const endUnlessUsed = (socket: Socket) => {
+    setTimeout(() => unused.has(socket) && socket.destroy(), FIRST_REQUEST_MS);
+  };
   let closing = false;
+  app.server.on('connection', (socket) => {
+    unused.add(socket);
+    socket.once('close', () => unused.delete(socket));
+    if (closing) endUnlessUsed(socket);
+  });
   app.addHook('preClose', async () => {
     closing = true;
+    for (const socket of unused) endUnlessUsed(socket);
   });
-  app.addHook('onRequest', async () => {
+  app.addHook('onRequest', async ({ raw }) => {
+    unused.delete(raw.socket);
     if (closing) throw new ShuttingDown();
   });
   app.addHook('onSend', async (_request, reply) => {

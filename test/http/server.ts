@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import { Type } from '@sinclair/typebox';
@@ -7,7 +8,7 @@ import { Problem } from '../../src/http/problem-schema.js';
 import { acceptBytes, buildServer, type Server } from '../../src/http/server.js';
 import { closed } from '../../src/lib/typebox.js';
 
-function server(t: Test, options: { checkReplies?: boolean; jsonBodyBytes?: number } = {}): Server {
+function server(t: Test, options: Partial<Parameters<typeof buildServer>[0]> = {}): Server {
   const app = buildServer({ jsonBodyBytes: 64 * 1024, log: pino({ level: 'silent' }), ...options });
   app.addSchema(Problem);
   t.teardown(() => app.close());
@@ -261,6 +262,30 @@ t.test(
     await closedAll;
   },
 );
+
+t.test('the log has a line for each request, with its id, and none of the framework’s own', async (t) => {
+  const lines: Record<string, unknown>[] = [];
+  const log = pino({ level: 'info' }, { write: (line: string) => void lines.push(JSON.parse(line)) });
+  const app = server(t, { log });
+  app.get('/here', async () => ({}));
+  const url = await app.listen({ port: 0, host: '127.0.0.1' });
+  await fetch(`${url}/here`, { headers: { 'x-request-id': 'mine' } });
+  await app.close();
+  t.match(lines, [{ msg: 'request finished', requestId: 'mine', route: '/here', status: 200 }]);
+  t.equal(lines.length, 1);
+});
+
+t.test('a connection that was opened and never used does not hold up closing', async (t) => {
+  const app = server(t);
+  await app.listen({ port: 0, host: '127.0.0.1' });
+  const { port } = app.server.address() as { port: number };
+  const client = connect(port, '127.0.0.1').on('error', () => {});
+  t.teardown(() => client.destroy());
+  await Promise.all([once(app.server, 'connection'), once(client, 'connect')]);
+  const ended = once(client, 'close');
+  await app.close();
+  await ended;
+});
 
 t.test(
   'with checkReplies a reply that breaks its schema is a 500, and without it is sent as it is',
