@@ -59,6 +59,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
     dataDir: config.DATA_DIR,
     log,
     minimum: config.ISOLATION_MIN,
+    maximum: config.ISOLATION_MAX,
     uids: { first: config.SANDBOX_UID_FIRST, count: config.SANDBOX_UID_COUNT },
     agentIdleMs: config.AGENT_IDLE_SECONDS * 1000,
     ownAddresses: () => listeningOn(server),

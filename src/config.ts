@@ -120,6 +120,11 @@ export const Settings = Type.Object({
     default: 'rootNoUserns',
     description: 'Weakest isolation under which tasks may run.',
   }),
+  ISOLATION_MAX: stringEnum(ISOLATION_LEVELS, {
+    default: 'full',
+    description:
+      'Strongest isolation to try. `oneshot` gives every program a sandbox of its own, some 20 ms slower.',
+  }),
   SANDBOX_UID_FIRST: Count(200_000, 'As root: first of the host uids given to sandboxes.', 1000),
   SANDBOX_UID_COUNT: Count(65_536, 'As root: how many uids.', 1),
   SHUTDOWN_GRACE_SECONDS: Count(
@@ -215,6 +220,15 @@ function brokenRules(config: Config): string[] {
     if (config[key] > config[maximum]) {
       broken.push(complain(key, config[key], `must be at most ${maximum}, which is ${config[maximum]}`));
     }
+  }
+  if (ISOLATION_LEVELS.indexOf(config.ISOLATION_MAX) > ISOLATION_LEVELS.indexOf(config.ISOLATION_MIN)) {
+    broken.push(
+      complain(
+        'ISOLATION_MAX',
+        config.ISOLATION_MAX,
+        `must not be weaker than ISOLATION_MIN, which is ${config.ISOLATION_MIN}`,
+      ),
+    );
   }
   const short = config.API_KEYS.findIndex((key) => key.length < MIN_KEY_LENGTH);
   if (short >= 0) {

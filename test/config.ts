@@ -57,6 +57,10 @@ t.test('a wrong value is refused with its key, its value and the rule', async (t
     [{ PORT: '70000' }, /^PORT=70000: must be <= 65535$/],
     [{ LOG_LEVEL: 'loud' }, /^LOG_LEVEL=loud: .*trace, debug, info/],
     [{ MAX_SESSIONS: '0' }, /^MAX_SESSIONS=0: must be >= 1$/],
+    [
+      { ISOLATION_MAX: 'landlock' },
+      /^ISOLATION_MAX=landlock: must not be weaker than ISOLATION_MIN, which is rootNoUserns$/,
+    ],
     [{ DEFAULT_MEMORY_MB: '8192' }, /^DEFAULT_MEMORY_MB=8192: must be at most MAX_MEMORY_MB, which is 4096$/],
     [{ PIP_INDEX_URL: 'ftp://x/' }, /^PIP_INDEX_URL=/],
     [{ PIP_INDEX_URL: 'http://' }, /^PIP_INDEX_URL=http:\/\/: must be a URL$/],

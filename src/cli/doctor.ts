@@ -28,6 +28,7 @@ export async function runDoctor(
     const isRoot = isHostRoot(process.getuid?.() ?? -1, readFileSync('/proc/self/uid_map', 'utf8'));
     const report = await probeIsolation({
       minimum: config.ISOLATION_MIN,
+      maximum: config.ISOLATION_MAX,
       dataDir: config.DATA_DIR,
       limiter,
       // The last of the range, which a running service reaches last.

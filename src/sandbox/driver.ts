@@ -25,6 +25,8 @@ export interface BubblewrapDriverOptions {
   readonly log: Logger;
   /** Below this level nothing runs. */
   readonly minimum: IsolationLevel;
+  /** Stronger levels are not tried. Default: `full`. */
+  readonly maximum?: IsolationLevel;
   /** As root: host uids for sandboxes. */
   readonly uids: UidRange;
   readonly agentIdleMs: number;
@@ -106,7 +108,7 @@ export class BubblewrapDriver implements SandboxDriver {
   }
 
   async #start(): Promise<void> {
-    const { dataDir, log, minimum } = this.#options;
+    const { dataDir, log, minimum, maximum } = this.#options;
     try {
       const [uidMap, passwd] = await Promise.all([
         readFile('/proc/self/uid_map', 'utf8'),
@@ -119,6 +121,7 @@ export class BubblewrapDriver implements SandboxDriver {
       this.#undo.push('limits', () => limiter.close());
       this.#isolation = await probeIsolation({
         minimum,
+        ...(maximum ? { maximum } : {}),
         dataDir,
         limiter,
         bubblewrap: BUBBLEWRAP,

@@ -26,6 +26,8 @@ const ANSWER_WITHIN_MS = 20_000;
 
 export interface ProbeOptions {
   readonly minimum: IsolationLevel;
+  /** Stronger levels are not tried. Default: `full`. */
+  readonly maximum?: IsolationLevel;
   /** Where workspaces will be: a sandbox is tried right there, since its uid has to be able to reach it. */
   readonly dataDir: string;
   readonly limiter: Limiter;
@@ -33,6 +35,9 @@ export interface ProbeOptions {
   readonly uid: number | null;
   readonly bubblewrap?: string;
 }
+
+/** The higher, the weaker. */
+const rank = (level: IsolationLevel) => ISOLATION_LEVELS.indexOf(level);
 
 /** What was found so far; the level comes last. */
 class Findings {
@@ -46,7 +51,6 @@ class Findings {
 
   report(level: IsolationLevel | null): IsolationReport {
     const { minimum, limiter } = this.options;
-    const rank = (each: IsolationLevel) => ISOLATION_LEVELS.indexOf(each);
     const isEnough = level !== null && rank(level) <= rank(minimum);
     if (level !== null && !isEnough) {
       this.missing.push({
@@ -140,6 +144,7 @@ async function tryLevels(options: Ground['options'], findings: Findings): Promis
       const workspace = await makeWorkspace(directories.workspaces, options.uid);
       const ground = { options, library: directories.library, workspace, filter };
       for (const level of ['full', 'oneshot'] as const) {
+        if (rank(level) < rank(options.maximum ?? 'full')) continue;
         if (await tryLevel(level, ground, findings)) return level;
       }
       return null;

@@ -126,6 +126,13 @@ t.test('without capabilities for nesting the level is oneshot', { skip }, async 
   t.match(strict.missing.at(-1), { what: /level reached is oneshot/, fix: /ISOLATION_MIN=oneshot/ });
 });
 
+t.test('a level above the greatest one wanted is not tried', { skip }, async (t) => {
+  const report = await probe(t, { maximum: 'oneshot' });
+  t.equal(report.level, 'oneshot');
+  t.notOk(report.checks.some(({ name }) => name === 'full'));
+  t.same(report.missing, []);
+});
+
 const CARELESS: readonly [string, Readonly<Record<string, number>>][] = [
   ['network', { '--unshare-net': 0 }],
   ['readOnly', { '--remount-ro': 1 }],
