@@ -8,6 +8,7 @@ import { ShuttingDown } from './errors.js';
 import { Journal } from './events/journal.js';
 import { Reader } from './events/reader.js';
 import { eventRoutes } from './events/routes.js';
+import { Trimmer } from './events/trim.js';
 import { guardAccess } from './http/auth.js';
 import { honourIdempotencyKeys } from './http/idempotency.js';
 import { IdempotencyRecords } from './http/idempotency-records.js';
@@ -19,6 +20,7 @@ import type { Logger } from './observability/logger.js';
 import { Metrics } from './observability/metrics.js';
 import { BubblewrapDriver } from './sandbox/driver.js';
 import { SessionRepository } from './sessions/repository.js';
+import { Retention } from './sessions/retention.js';
 import { sessionRoutes } from './sessions/routes.js';
 import { SESSION_STATES } from './sessions/schema.js';
 import { Sessions } from './sessions/service.js';
@@ -53,7 +55,14 @@ export interface App {
 export async function buildApp(config: Config, { log, checkReplies = false }: AppOptions): Promise<App> {
   const metrics = new Metrics();
   const store = new SqliteStore({ directory: config.DATA_DIR });
-  const journal = new Journal({ store, log, onStored: (count) => metrics.eventsAppended(count) });
+  const journal = new Journal({
+    store,
+    log,
+    onStored: ({ session, count, sessionBytes }) => {
+      metrics.eventsAppended(count);
+      sessions.live(session.id)?.keeps(sessionBytes);
+    },
+  });
   const reader = new Reader({ store, journal });
   const driver = new BubblewrapDriver({
     dataDir: config.DATA_DIR,
@@ -79,6 +88,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
     driver,
     config,
     log,
+    requireRoom: () => retention.requireRoom(),
     endTasks: (live) => tasks.endAllOf(live),
     takeCheckpoint: (live, name) => checkpoints.takeAtEnd(live, name),
     fillWorkspace: (principal, checkpointId, sandbox) =>
@@ -92,6 +102,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
     driver,
     config,
     log,
+    requireRoom: () => retention.requireRoom(),
     onEnded: (task) => metrics.taskEnded(task),
   });
   const checkpoints: Checkpoints = new Checkpoints({
@@ -104,10 +115,21 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
   });
   const sweeper = new Sweeper({
     sessions,
-    repository: sessionRepository,
     journal,
     log,
-    retentionMs: config.RETENTION_SECONDS * 1000,
+  });
+  const retention = new Retention({
+    repository: sessionRepository,
+    trimmer: new Trimmer(store),
+    storeSize: () => store.size(),
+    limits: {
+      endedMs: config.RETENTION_SECONDS * 1000,
+      eventMs: config.EVENT_RETENTION_SECONDS * 1000,
+      sessionBytes: config.SESSION_RETENTION_BYTES,
+      storeBytes: config.STORE_RETENTION_BYTES,
+    },
+    log,
+    onTrimmed: (id, bytes) => sessions.live(id)?.keeps(bytes),
   });
   const idempotency = new IdempotencyRecords({ store, log });
 
@@ -166,6 +188,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
       () => tasks.recover(),
       () => sessions.finishEnds(),
       () => sweeper.start(),
+      () => retention.start(),
     ];
     for (const step of steps) {
       if (closing) throw new ShuttingDown();
@@ -180,6 +203,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
     await tasks.drain(config.SHUTDOWN_GRACE_SECONDS * 1000, hurry.signal);
     await server.close();
     await sweeper.close();
+    await retention.close();
     idempotency.close();
     await driver.close();
     await store.close();

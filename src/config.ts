@@ -87,6 +87,26 @@ export const Settings = Type.Object({
     'A terminated session, its tasks and events stay readable this long.',
     1,
   ),
+  EVENT_RETENTION_SECONDS: Count(
+    30 * 86_400,
+    'Events and output of a session that lives on stay readable this long, seconds; longer while their task has not ended.',
+    1,
+  ),
+  SESSION_RETENTION_BYTES: Count(
+    1024 * 1024 * 1024,
+    'Events and output kept of one session that lives on; beyond it the oldest of ended tasks are removed.',
+    1024,
+  ),
+  MAX_SESSION_STORED_BYTES: Count(
+    2 * 1024 * 1024 * 1024,
+    'Events and output that may be stored of one session at a time: a task that prints beyond it ends as outputLimit.',
+    1024,
+  ),
+  STORE_RETENTION_BYTES: Count(
+    20 * 1024 * 1024 * 1024,
+    'Size of the store from which on ended sessions are forgotten early, the oldest first; when that is not enough new work is refused with 507.',
+    1024 * 1024,
+  ),
   CHECKPOINTS_KEPT: Count(10, 'Checkpoints kept of one session; the oldest go first.', 1),
   JSON_BODY_BYTES: Count(8 * 1024 * 1024, 'Largest JSON request body.', 1024),
   PIP_INDEX_URL: Type.String({
@@ -158,6 +178,7 @@ const MAXIMA = [
   ['DEFAULT_MAX_PROCESSES', 'MAX_MAX_PROCESSES'],
   ['DEFAULT_TIMEOUT_SECONDS', 'MAX_TIMEOUT_SECONDS'],
   ['DEFAULT_MAX_OUTPUT_BYTES', 'MAX_MAX_OUTPUT_BYTES'],
+  ['SESSION_RETENTION_BYTES', 'MAX_SESSION_STORED_BYTES'],
 ] as const satisfies [keyof Settings, keyof Settings][];
 
 const MIN_KEY_LENGTH = 16;

@@ -1,90 +1,9 @@
 // Every public error, one line each: its name, its stable code, its HTTP status and the words for the caller.
 // Domains throw them by name; `http/problem` turns them into RFC 9457 problem+json.
 
-export const ERROR_CODES = {
-  VALIDATION_FAILED: 400,
-  UNKNOWN_TOOL: 400,
-  UNAUTHORIZED: 401,
-  HOST_NOT_ALLOWED: 403,
-  ORIGIN_NOT_ALLOWED: 403,
-  NOT_FOUND: 404,
-  SESSION_NOT_FOUND: 404,
-  TASK_NOT_FOUND: 404,
-  TOOL_NOT_FOUND: 404,
-  CHECKPOINT_NOT_FOUND: 404,
-  METHOD_NOT_ALLOWED: 405,
-  SESSION_ID_CONFLICT: 409,
-  SESSION_BUSY: 409,
-  SESSION_ENDED: 409,
-  TASK_ID_CONFLICT: 409,
-  TASK_NOT_RUNNING: 409,
-  STDIN_CLOSED: 409,
-  IDEMPOTENCY_IN_PROGRESS: 409,
-  IDEMPOTENCY_OUTCOME_UNKNOWN: 409,
-  PAYLOAD_TOO_LARGE: 413,
-  UNSUPPORTED_MEDIA_TYPE: 415,
-  RANGE_NOT_SATISFIABLE: 416,
-  IDEMPOTENCY_MISMATCH: 422,
-  TOO_MANY_TASKS: 429,
-  INTERNAL: 500,
-  CAPACITY_EXCEEDED: 503,
-  ISOLATION_UNAVAILABLE: 503,
-  KILL_PENDING: 503,
-  SHUTTING_DOWN: 503,
-  STORE_UNAVAILABLE: 503,
-  OUT_OF_DISK: 507,
-} as const;
+import { type ProblemOptions, PublicError, type Violation } from './lib/public-error.js';
 
-export type ErrorCode = keyof typeof ERROR_CODES;
-
-/** Whether the work asked for was begun: `notStarted` is safe to send again, `unknown` is not known to be. */
-export type Outcome = 'notStarted' | 'unknown' | 'done';
-
-/** One violated rule of a request: where it was found, what was given, and what is wanted instead. */
-export interface Violation {
-  /** JSON pointer below `body`, `query`, `params` or `headers`, e.g. `/body/limits/memoryMb`. */
-  readonly where: string;
-  readonly given?: unknown;
-  readonly rule: string;
-}
-
-interface ProblemOptions {
-  readonly suggestion?: string;
-  readonly retryable?: boolean;
-  readonly outcome?: Outcome;
-  readonly retryAfterSeconds?: number;
-  readonly errors?: readonly Violation[];
-  readonly cause?: unknown;
-  /** Extra members for the problem document, e.g. the task that is still being killed. */
-  readonly extensions?: Readonly<Record<string, unknown>>;
-}
-
-/** An error whose code, status and message may be shown to the caller. */
-export class PublicError extends Error {
-  readonly status: number;
-  readonly suggestion: string | undefined;
-  readonly retryable: boolean;
-  readonly outcome: Outcome;
-  readonly retryAfterSeconds: number | undefined;
-  readonly errors: readonly Violation[];
-  readonly extensions: Readonly<Record<string, unknown>>;
-
-  constructor(
-    readonly code: ErrorCode,
-    detail: string,
-    options: ProblemOptions = {},
-  ) {
-    super(detail, { cause: options.cause });
-    this.name = new.target.name;
-    this.status = ERROR_CODES[code];
-    this.retryable = options.retryable ?? (this.status === 429 || this.status === 503);
-    this.outcome = options.outcome ?? 'notStarted';
-    this.retryAfterSeconds = options.retryAfterSeconds ?? (this.retryable ? 1 : undefined);
-    this.suggestion = options.suggestion;
-    this.errors = options.errors ?? [];
-    this.extensions = options.extensions ?? {};
-  }
-}
+export * from './lib/public-error.js';
 
 export class ValidationFailed extends PublicError {
   constructor(errors: readonly Violation[], options: Pick<ProblemOptions, 'suggestion'> = {}) {
@@ -279,6 +198,39 @@ export class OutOfDisk extends PublicError {
       retryable: true,
       retryAfterSeconds: 10,
       cause,
+    });
+  }
+}
+
+export class StoreFull extends PublicError {
+  constructor(maxBytes: number) {
+    super(
+      'OUT_OF_DISK',
+      `The store of the service holds the ${maxBytes} bytes it may; nothing was written.`,
+      {
+        suggestion: 'Delete sessions that are no longer needed, or raise STORE_RETENTION_BYTES.',
+        retryable: true,
+        retryAfterSeconds: 10,
+      },
+    );
+  }
+}
+
+export class OutputRemoved extends PublicError {
+  constructor(
+    taskId: string,
+    stream: string,
+    /** The first that is left; the size when none is. */
+    readonly firstByte: number,
+    size: number,
+  ) {
+    const isGone = firstByte >= size;
+    const what = isGone ? `The ${size} bytes` : `The first ${firstByte} of the ${size} bytes`;
+    super('OUTPUT_REMOVED', `${what} of ${stream} of task "${taskId}" were removed by retention.`, {
+      suggestion: isGone
+        ? 'Read output before the retention time, or keep it in a file of the workspace.'
+        : `Ask for what is left with Range: bytes=${firstByte}-.`,
+      extensions: { firstByte, sizeBytes: size },
     });
   }
 }

@@ -12,8 +12,7 @@ export interface JournalOptions {
   readonly log: Pick<Logger, 'error'>;
   /** Epoch milliseconds. */
   readonly now?: () => number;
-  /** Told how many events an append has stored. */
-  readonly onStored?: (count: number) => void;
+  readonly onStored?: (stored: Stored) => void;
 }
 
 /** A session by both its names: the store's, and the client's. */
@@ -22,10 +21,29 @@ export interface SessionKey {
   readonly sessionId: string;
 }
 
+/** What an append has stored. */
+export interface Stored {
+  readonly session: SessionKey;
+  /** How many events. */
+  readonly count: number;
+  /** About how many bytes all that is kept of the session takes. */
+  readonly sessionBytes: number;
+}
+
 /** Statements of the same transaction: `before` the numbering, and `after` the events, where last_seq is the new one. */
 export interface WithEvents {
   readonly before?: readonly Statement[];
   readonly after?: readonly Statement[];
+  /** How much these statements keep for as long as the events. */
+  readonly bytes?: number;
+}
+
+/** What a row and its index entries take besides data and output, measured. */
+const ROW_BYTES = 300;
+
+/** About what an event takes in the store; what an append adds, retention takes away. */
+export function storedBytes(dataBytes: number, outputBytes: number): number {
+  return ROW_BYTES + dataBytes + outputBytes;
 }
 
 export class Journal {
@@ -34,7 +52,7 @@ export class Journal {
   readonly #store: JournalOptions['store'];
   readonly #log: JournalOptions['log'];
   readonly #now: () => number;
-  readonly #onStored: (count: number) => void;
+  readonly #onStored: (stored: Stored) => void;
   readonly #sql: ReturnType<typeof compileStatements>;
 
   constructor({ store, log, now = Date.now, onStored = () => {} }: JournalOptions) {
@@ -50,14 +68,18 @@ export class Journal {
   async append(
     session: SessionKey,
     events: readonly NewEvent[],
-    { before = [], after = [] }: WithEvents = {},
+    { before = [], after = [], bytes = 0 }: WithEvents = {},
   ): Promise<readonly number[]> {
     if (events.length === 0) throw new Error('nothing to append');
     const time = this.#now();
     const rows = events.map(toRow);
     const statements: Statement[] = [
       ...before,
-      { sql: this.#sql.advance, parameters: [events.length, session.id], mustChange: 'session' },
+      {
+        sql: this.#sql.advance,
+        parameters: [events.length, bytes + bytesOf(rows), session.id],
+        mustChange: 'session',
+      },
     ];
     for (const [index, { taskId, type, data, output }] of rows.entries()) {
       const fromLast = events.length - 1 - index;
@@ -76,9 +98,9 @@ export class Journal {
     statements.push(...after);
 
     const results = await this.#store.write(statements);
-    const lastSeq = results[before.length]!.rows[0]!.last_seq as number;
-    const firstSeq = lastSeq - events.length + 1;
-    this.#onStored(events.length);
+    const advanced = results[before.length]!.rows[0] as { last_seq: number; stored_bytes: number };
+    const firstSeq = advanced.last_seq - events.length + 1;
+    this.#onStored({ session, count: events.length, sessionBytes: advanced.stored_bytes });
     this.#publish(
       session,
       rows.map(({ output, ...row }, index) => ({
@@ -105,6 +127,13 @@ interface Row extends Omit<StoredEvent, 'seq' | 'time' | 'bytes'> {
   readonly output?: { task: string; stream: string; offset: number; bytes: Uint8Array };
 }
 
+function bytesOf(rows: readonly Row[]): number {
+  return rows.reduce(
+    (sum, { data, output }) => sum + storedBytes(Buffer.byteLength(data), output?.bytes.byteLength ?? 0),
+    0,
+  );
+}
+
 function toRow(event: NewEvent): Row {
   const { type } = event;
   if (type !== 'task.output') {
@@ -122,9 +151,9 @@ function compileStatements({ query }: JournalOptions['store']) {
   const text = (name: string) => sql<string>`${''}`.as(name);
   const advance = query
     .updateTable('sessions')
-    .set({ last_seq: sql<number>`last_seq + ${0}` })
+    .set({ last_seq: sql<number>`last_seq + ${0}`, stored_bytes: sql<number>`stored_bytes + ${0}` })
     .where('id', '=', '')
-    .returning('last_seq');
+    .returning(['last_seq', 'stored_bytes']);
   const insertEvent = query
     .insertInto('events')
     .columns(['session', 'seq', 'time', 'task_id', 'type', 'data'])

@@ -19,8 +19,10 @@ export interface OutputWriterOptions {
   readonly task: { readonly id: string; readonly taskId: string };
   /** Of both streams together; what exceeds it is dropped. */
   readonly maxBytes: number;
-  /** Called once, when the first byte is dropped. */
-  onLimit(): void;
+  /** How much more may be stored of the session by all its tasks, without what is on its way. */
+  sessionRoom(): number;
+  /** Called once, when the first byte is dropped: what follows is dropped too. */
+  onLimit(whose: 'task' | 'session'): void;
   /** Called once, when the store refused output; what comes later is dropped. */
   onError(error: unknown): void;
   /** Milliseconds of a clock that only goes forward. */
@@ -69,17 +71,19 @@ export class OutputWriter {
 
   /** Takes a chunk, which must not be changed afterwards; a returned promise asks to wait before the next. */
   write(stream: OutputStream, chunk: Uint8Array): void | Promise<void> {
-    if (this.#failed) return;
-    const left = this.#options.maxBytes - this.#acceptedBytes;
+    if (this.#failed || this.#limitReached) return;
+    const ownRoom = this.#options.maxBytes - this.#acceptedBytes;
+    const sessionRoom = Math.max(0, this.#options.sessionRoom() - this.#unstoredBytes);
+    const left = Math.min(ownRoom, sessionRoom);
     const accepted = chunk.length <= left ? chunk : chunk.subarray(0, left);
     if (accepted.length > 0) {
       this.#acceptedBytes += accepted.length;
       this.#queue(stream, accepted);
       this.#sendWhenDue();
     }
-    if (accepted.length < chunk.length && !this.#limitReached) {
+    if (accepted.length < chunk.length) {
       this.#limitReached = true;
-      this.#options.onLimit();
+      this.#options.onLimit(ownRoom <= sessionRoom ? 'task' : 'session');
     }
     if (this.#unstoredBytes < MAX_UNSTORED_BYTES || this.#failed) return;
     this.#room ??= deferred();

@@ -18,8 +18,6 @@ export interface Extent {
   readonly sessionEnded: boolean;
   /** The session's newest event. */
   readonly head: number;
-  /** Retention has removed the session's events up to this one. */
-  readonly trimmed: number;
   /** The view's first event, and its last if there will be no other. */
   readonly first: number;
   readonly last: number | undefined;
@@ -46,11 +44,16 @@ export class Pages {
     return {
       sessionEnded,
       head: row.last_seq,
-      trimmed: row.trimmed_seq,
       first: row.task_first_seq ?? 1,
       last: row.task_last_seq ?? (sessionEnded ? row.last_seq : undefined),
       task: row.task ?? undefined,
     };
+  }
+
+  /** Up to where retention has removed the session's events by now. */
+  async trimmed({ session }: View): Promise<number> {
+    const [row] = await this.#rows(this.#compiled.trimmed, [session.id]);
+    return row?.trimmed_seq ?? 0;
   }
 
   /** The events after `after`, at most `limit` and about half a mebibyte of them; undefined when there are none. Of the
@@ -65,6 +68,10 @@ export class Pages {
     const { kept, hasOutput } = cut(rows);
     if (kept.length === 0) return undefined;
     const output = hasOutput ? await this.#output(view, extent, kept) : undefined;
+    // Retention took the oldest between our two reads: what is left of them is read anew.
+    if (kept.some(({ type, seq }) => type === 'task.output' && !output?.has(seq))) {
+      return this.read(view, extent, after, limit);
+    }
     return new Batch(kept.map((row) => toLine(session.sessionId, toStored(row, output))));
   }
 
@@ -106,10 +113,7 @@ function cut(rows: readonly EventColumns[]): { kept: readonly EventColumns[]; ha
 function toStored(row: EventColumns, output: Map<number, Uint8Array> | undefined): StoredEvent {
   const { seq, time, task_id: taskId, data } = row;
   const type = row.type as EventType;
-  const bytes = type === 'task.output' ? output?.get(seq) : undefined;
-  // Retention may take it between our two reads; whoever resumes is told of the gap.
-  if (type === 'task.output' && !bytes) throw new Error(`the output of event ${seq} has been removed`);
-  return { seq, time, taskId, type, data, bytes };
+  return { seq, time, taskId, type, data, bytes: type === 'task.output' ? output?.get(seq) : undefined };
 }
 
 /** Compiled once; the values below only hold the parameters' places. */
@@ -138,13 +142,13 @@ function compileQueries(query: Store['query']) {
       .select([
         'sessions.state',
         'sessions.last_seq',
-        'sessions.trimmed_seq',
         'tasks.id as task',
         'tasks.first_seq as task_first_seq',
         'tasks.last_seq as task_last_seq',
       ])
       .where('sessions.id', '=', '')
       .compile(),
+    trimmed: query.selectFrom('sessions').select('trimmed_seq').where('id', '=', '').compile(),
     sessionEvents: events.limit(1).compile(),
     taskEvents: events.where('task_id', '=', '').limit(1).compile(),
     sessionOutput: output.compile(),

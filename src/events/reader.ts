@@ -75,9 +75,15 @@ export class Reader {
       if (!known) return;
       let cursor = options.after;
       let atHead = false;
-      // Asked in this order, so that an empty page means: nothing up to the extent's head.
+      // Asked in this order, so that an empty page means: nothing up to the extent's head; and what is missing from the
+      // page because retention removed it meanwhile is told.
       const look = () =>
-        Promise.all([this.#pages.extent(view), this.#pages.read(view, known, cursor, limit)]);
+        Promise.all([
+          this.#pages.extent(view),
+          this.#pages
+            .read(view, known, cursor, limit)
+            .then(async (page) => ({ page, trimmed: await this.#pages.trimmed(view) })),
+        ]);
       let ahead: ReturnType<typeof look> | undefined;
       while (!signal.aborted) {
         // Cleared before looking: what is committed from here on wakes us again.
@@ -99,9 +105,9 @@ export class Reader {
           // What was empty a moment ago is looked at again, now that no wake-up can be missed.
           const early = await ahead;
           ahead = undefined;
-          const [extent, page] = early?.[1] ? early : await look();
+          const [extent, { page, trimmed }] = early?.[1].page ? early : await look();
           if (!extent || signal.aborted) return;
-          const gap = gapBefore({ view, page, extent, cursor });
+          const gap = gapBefore({ view, page, extent, trimmed, cursor });
           if (gap) yield gap;
           if (page) {
             cursor = page.lastSeq;
@@ -152,9 +158,9 @@ function isComplete({ last }: Extent, cursor: number): boolean {
 }
 
 /** The numbers between the cursor and the page that retention has removed: a session's view has no other holes. */
-function gapBefore({ view, page, extent, cursor }: GapQuestion): ReaderStep | undefined {
+function gapBefore({ view, page, extent, trimmed, cursor }: GapQuestion): ReaderStep | undefined {
   const from = Math.max(cursor + 1, extent.first);
-  const removed = Math.min(extent.trimmed, extent.last ?? extent.head);
+  const removed = Math.min(trimmed, extent.last ?? extent.head);
   const before = page && page.firstSeq - 1;
   const to = view.taskId === undefined ? (before ?? removed) : Math.min(removed, before ?? removed);
   return from <= to ? { kind: 'gap', from, to } : undefined;
@@ -164,5 +170,6 @@ interface GapQuestion {
   readonly view: View;
   readonly page: Batch | undefined;
   readonly extent: Extent;
+  readonly trimmed: number;
   readonly cursor: number;
 }

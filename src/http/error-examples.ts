@@ -31,6 +31,7 @@ export const ERROR_EXAMPLES: Readonly<Record<ErrorCode, PublicError>> = {
   STDIN_CLOSED: new errors.StdinClosed(TASK),
   IDEMPOTENCY_IN_PROGRESS: new errors.IdempotencyInProgress(KEY),
   IDEMPOTENCY_OUTCOME_UNKNOWN: new errors.IdempotencyOutcomeUnknown(KEY),
+  OUTPUT_REMOVED: new errors.OutputRemoved(TASK, 'stdout', 65_536, 1_048_576),
   PAYLOAD_TOO_LARGE: new errors.PayloadTooLarge(8 * 1024 * 1024),
   UNSUPPORTED_MEDIA_TYPE: new errors.UnsupportedMediaType('text/plain'),
   RANGE_NOT_SATISFIABLE: new errors.RangeNotSatisfiable('bytes=900-', 512),

@@ -22,6 +22,11 @@ export function byteRange(header: string | undefined, size: number, reply: Fasti
   return { start, end };
 }
 
+/** What the header asks for, before anything is decided. */
+export function wantedRange(header: string | undefined, size: number): ByteRange {
+  return parseRange(header, size) ?? { start: 0, end: size };
+}
+
 function parseRange(header: string | undefined, size: number): ByteRange | undefined {
   const match = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header ?? '');
   if (!match || (match[1] === '' && match[2] === '')) return undefined;

@@ -23,6 +23,8 @@ export class LiveSession {
   endPostponedUntil = 0;
   /** Warnings already sent for the end that is near. */
   readonly warned = new Set<number>();
+  /** About what is stored of it, as the journal last said. */
+  #keptBytes: number;
   #state: SessionState;
   #facts: SessionFacts = { terminating: false, checkpointing: false, runningTasks: 0 };
   #exclusive: Promise<unknown> = Promise.resolve();
@@ -35,11 +37,21 @@ export class LiveSession {
   ) {
     this.limits = JSON.parse(row.limits) as Limits;
     this.lastActiveAt = row.last_active_at;
+    this.#keptBytes = row.stored_bytes;
     this.#state = row.state as SessionState;
   }
 
   get state(): SessionState {
     return this.#state;
+  }
+
+  /** About how many bytes are stored of its events and their output. */
+  get keptBytes(): number {
+    return this.#keptBytes;
+  }
+
+  keeps(bytes: number): void {
+    this.#keptBytes = bytes;
   }
 
   get isEnding(): boolean {

@@ -43,6 +43,7 @@ export function newSessionRow(
     checkpoint_on_expiry: body.checkpointOnExpiry === false ? 0 : 1,
     last_seq: 0,
     trimmed_seq: 0,
+    stored_bytes: 0,
     end_checkpoint: null,
     last_checkpoint_id: null,
     restored_from: body.checkpointId ?? null,

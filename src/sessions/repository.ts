@@ -2,6 +2,12 @@
 import { metadataValue, olderThan } from '../store/filters.js';
 import type { SessionRow } from '../store/schema.js';
 import type { Statement, Store } from '../store/store.js';
+import { isOver, SESSION_STATES } from './schema.js';
+
+const OPEN_STATES = SESSION_STATES.filter((state) => !isOver(state));
+const OVER_STATES = SESSION_STATES.filter(isOver);
+
+export type KeptSession = Pick<SessionRow, 'id' | 'session_id' | 'last_seq' | 'trimmed_seq' | 'stored_bytes'>;
 
 export interface SessionFilter {
   readonly tenant: string;
@@ -50,20 +56,36 @@ export class SessionRepository {
     return this.#store.query
       .selectFrom('sessions')
       .selectAll()
-      .where('state', 'not in', ['terminated', 'failed'])
+      .where('state', 'in', OPEN_STATES)
       .orderBy('created_at')
       .orderBy('id')
       .execute();
   }
 
-  /** Sessions that ended before this time, a bounded number. */
-  endedBefore(time: number, limit: number): Promise<Pick<SessionRow, 'id'>[]> {
+  /** Sessions that are over, those that ended first before the others, a bounded number. */
+  async ended(
+    limit: number,
+    before = Number.MAX_SAFE_INTEGER,
+  ): Promise<Pick<SessionRow, 'id' | 'last_seq'>[]> {
+    const oldest = (state: string) =>
+      this.#store.query
+        .selectFrom('sessions')
+        .select(['id', 'last_seq', 'ended_at'])
+        .where('state', '=', state)
+        .where('ended_at', '<', before)
+        .orderBy('ended_at')
+        .limit(limit)
+        .execute();
+    const found = (await Promise.all(OVER_STATES.map(oldest))).flat();
+    return found.sort((a, b) => a.ended_at! - b.ended_at!).slice(0, limit);
+  }
+
+  /** How much is kept of each session that is not over. */
+  kept(): Promise<KeptSession[]> {
     return this.#store.query
       .selectFrom('sessions')
-      .select('id')
-      .where('state', 'in', ['terminated', 'failed'])
-      .where('ended_at', '<', time)
-      .limit(limit)
+      .select(['id', 'session_id', 'last_seq', 'trimmed_seq', 'stored_bytes'])
+      .where('state', 'in', OPEN_STATES)
       .execute();
   }
 
@@ -75,15 +97,17 @@ export class SessionRepository {
     return this.#store.query.updateTable('sessions').set(changes).where('id', '=', id).compile();
   }
 
-  /** Removes the session and all that was kept of it but its checkpoints. */
-  forget(id: string): Statement[] {
+  /** Removes some of the tasks of a session that is to be forgotten; false when none was left. */
+  async forgetTasks(id: string, limit: number): Promise<boolean> {
     const { query } = this.#store;
-    return [
-      query.deleteFrom('output').where('session', '=', id).compile(),
-      query.deleteFrom('events').where('session', '=', id).compile(),
-      query.deleteFrom('tasks').where('session', '=', id).compile(),
-      query.deleteFrom('sessions').where('id', '=', id).compile(),
-    ];
+    const some = query.selectFrom('tasks').select('id').where('session', '=', id).limit(limit);
+    const [removed] = await this.#store.write([query.deleteFrom('tasks').where('id', 'in', some).compile()]);
+    return removed!.changes > 0;
+  }
+
+  /** Removes the record of a session of which nothing else is left but its checkpoints. */
+  async forget(id: string): Promise<void> {
+    await this.write([this.#store.query.deleteFrom('sessions').where('id', '=', id).compile()]);
   }
 
   async write(statements: readonly Statement[]): Promise<void> {

@@ -33,6 +33,8 @@ export interface SessionsOptions {
   readonly driver: SandboxDriver;
   readonly config: Config;
   readonly log: Logger;
+  /** Throws StoreFull while nothing more may be stored. */
+  readonly requireRoom: () => void;
   /** Ends all tasks of a session as `sessionEnded`; resolves when they are gone. */
   readonly endTasks: (live: LiveSession) => Promise<void>;
   /** Takes a checkpoint of a session whose tasks are over. */
@@ -68,6 +70,7 @@ export class Sessions {
 
   async create(principal: Principal, body: CreateSession): Promise<Session> {
     if (this.#closed) throw new ShuttingDown();
+    this.#options.requireRoom();
     const { config, repository, driver } = this.#options;
     const row = newSessionRow(principal, body, {
       config,

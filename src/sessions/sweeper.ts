@@ -1,22 +1,18 @@
-// Looks after sessions by the clock: warns before an end, ends what has expired, forgets what was kept long enough.
+// Looks after sessions by the clock: warns before an end, ends what has expired.
 import type { Journal } from '../events/journal.js';
 import type { Logger } from '../observability/logger.js';
 import { dueWarning } from './expiry.js';
 import type { LiveSession } from './live-session.js';
-import type { SessionRepository } from './repository.js';
 import type { Sessions } from './service.js';
 
 const SWEEP_EVERY_MS = 1000;
-const FORGET_AT_ONCE = 20;
 /** An end that failed, e.g. because its checkpoint found no space, is tried again after this long. */
 const RETRY_END_MS = 60_000;
 
 export interface SweeperOptions {
   readonly sessions: Sessions;
-  readonly repository: SessionRepository;
   readonly journal: Journal;
   readonly log: Logger;
-  readonly retentionMs: number;
   readonly now?: () => number;
 }
 
@@ -56,7 +52,6 @@ export class Sweeper {
       if (live.isEndStuck) this.#end(live, live.row.state_reason ?? 'deleted', live.row.end_checkpoint);
       else if (!live.isEnding) await this.#watchExpiry(live);
     }
-    await this.#forgetOld();
   }
 
   async #watchExpiry(live: LiveSession): Promise<void> {
@@ -87,12 +82,5 @@ export class Sweeper {
         data: { expiresAt: new Date(expiry.at).toISOString(), because: expiry.because, inSeconds: warning },
       },
     ]);
-  }
-
-  async #forgetOld(): Promise<void> {
-    const { repository, retentionMs } = this.#options;
-    for (const { id } of await repository.endedBefore(this.#now() - retentionMs, FORGET_AT_ONCE)) {
-      await repository.write(repository.forget(id));
-    }
   }
 }

@@ -10,3 +10,8 @@ export function metadataValue(key: string) {
 export function olderThan(last: { readonly createdAt: number; readonly id: string }) {
   return sql<boolean>`(created_at < ${last.createdAt} or (created_at = ${last.createdAt} and id < ${last.id}))`;
 }
+
+/** The bytes of a text, not its characters. */
+export function byteLength(column: string) {
+  return sql<number>`length(cast(${sql.ref(column)} as blob))`;
+}

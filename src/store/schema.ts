@@ -27,6 +27,8 @@ export interface SessionRow {
   last_seq: number;
   /** Events up to this number were removed by retention. */
   trimmed_seq: number;
+  /** About how many bytes its events and their output take. */
+  stored_bytes: number;
   /** The name of the checkpoint that its end is to take, or has taken. */
   end_checkpoint: string | null;
   last_checkpoint_id: string | null;

@@ -9,7 +9,7 @@ import { StoreUnavailable } from '../errors.js';
 import { type Rows, readingDialect } from './dialect.js';
 import type { UnitResults } from './group-commit.js';
 import type { Tables } from './schema.js';
-import type { Statement, StatementResult, Store } from './store.js';
+import type { Statement, StatementResult, Store, StoreSize } from './store.js';
 import { WorkerClient } from './worker-client.js';
 
 type Writer = WorkerClient<{ readonly statements: readonly Statement[] }, UnitResults>;
@@ -46,7 +46,15 @@ export class SqliteStore implements Store {
     return (await this.#writer.ask({ statements }, blobs)).results;
   }
 
-  async #read({ sql, parameters }: CompiledQuery): Promise<Rows> {
+  async size(): Promise<StoreSize> {
+    const pragma = async (sql: string) => Number((await this.#read({ sql, parameters: [] })).rows[0]![0]);
+    const [pages, free, pageBytes] = await Promise.all(
+      ['pragma page_count', 'pragma freelist_count', 'pragma page_size'].map(pragma),
+    );
+    return { usedBytes: (pages! - free!) * pageBytes!, fileBytes: pages! * pageBytes! };
+  }
+
+  async #read({ sql, parameters }: Pick<CompiledQuery, 'sql' | 'parameters'>): Promise<Rows> {
     if (!this.#reader) throw notOpen();
     return this.#reader.ask({ sql, parameters });
   }

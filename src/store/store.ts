@@ -30,6 +30,13 @@ export class DuplicateKey extends Error {
   }
 }
 
+export interface StoreSize {
+  /** What is kept. */
+  readonly usedBytes: number;
+  /** The file, whose free pages are used again before it grows. */
+  readonly fileBytes: number;
+}
+
 export interface Store {
   start(): Promise<void>;
   close(): Promise<void>;
@@ -39,4 +46,5 @@ export interface Store {
    *  transaction and one fsync. Rejects with UnitRejected, DuplicateKey, OutOfDisk or StoreUnavailable, and then
    *  nothing of this unit, and nothing of another, is changed. */
   write(unit: readonly Statement[]): Promise<readonly StatementResult[]>;
+  size(): Promise<StoreSize>;
 }

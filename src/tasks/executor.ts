@@ -2,11 +2,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config.js';
 import { PublicError } from '../errors.js';
-import type { Journal } from '../events/journal.js';
+import type { Journal, WithEvents } from '../events/journal.js';
 import { OutputWriter } from '../events/output.js';
 import type { NewEvent } from '../events/schema.js';
 import type { Logger } from '../observability/logger.js';
-import { type Statement, UnitRejected } from '../store/store.js';
+import { UnitRejected } from '../store/store.js';
 import { type Progress, type ToolContext, ToolError, type ToolResult } from '../tools/tool.js';
 import { endingMessage } from './ending.js';
 import type { LiveTask } from './live-task.js';
@@ -146,12 +146,18 @@ export class Executor {
 
   #outputOf(task: LiveTask): OutputWriter {
     const { session } = task;
+    const { MAX_SESSION_STORED_BYTES } = this.#options.config;
     return new OutputWriter({
       journal: this.#options.journal,
       session: { id: session.row.id, sessionId: session.row.session_id },
       task: { id: task.facts.id, taskId: task.facts.taskId },
       maxBytes: task.facts.limits.maxOutputBytes,
-      onLimit: () => task.ending.record({ cause: 'outputLimit' }),
+      sessionRoom: () => MAX_SESSION_STORED_BYTES - session.keptBytes,
+      onLimit: (whose) =>
+        task.ending.record({
+          cause: 'outputLimit',
+          ...(whose === 'session' ? { message: sessionFull(MAX_SESSION_STORED_BYTES) } : {}),
+        }),
       onError: (error) => {
         this.#options.log.error({ err: error, taskId: task.facts.taskId }, 'output could not be stored');
         task.ending.record({
@@ -168,11 +174,9 @@ export class Executor {
     const queueMs = round(startedAt - task.acceptedAt);
     const change = task.session.taskStarted(now);
     const { id, taskId } = task.facts;
-    return this.#append(
-      task,
-      [...change.events, { type: 'task.started', taskId, data: { queueMs } }],
-      [this.#options.repository.start({ id, startedAt: now, queueMs }), ...change.statements],
-    );
+    return this.#append(task, [...change.events, { type: 'task.started', taskId, data: { queueMs } }], {
+      after: [this.#options.repository.start({ id, startedAt: now, queueMs }), ...change.statements],
+    });
   }
 
   async #storeEnd(task: LiveTask, { result, output, killMs, durationMs }: Ended): Promise<void> {
@@ -186,6 +190,7 @@ export class Executor {
     };
     const change = task.status === 'running' ? task.session.taskEnded(now) : { events: [], statements: [] };
     const shown = endedOutputs(result.outputs, task.tool.hasStreams ? output : undefined);
+    const outputs = JSON.stringify(result.outputs);
     const unit: readonly NewEvent[] = [
       { type: 'task.ended', taskId, data: { status, ending, ...shown, usage } },
       ...change.events,
@@ -196,7 +201,7 @@ export class Executor {
         session: task.session.row.id,
         status,
         ending: JSON.stringify(ending),
-        outputs: JSON.stringify(result.outputs),
+        outputs,
         usage: JSON.stringify(usage),
         endedAt: now,
         durationMs: durationMs === undefined ? null : round(durationMs),
@@ -206,7 +211,7 @@ export class Executor {
       }),
       ...change.statements,
     ];
-    await this.#appendUntilStored(task, unit, statements);
+    await this.#appendUntilStored(task, unit, { after: statements, bytes: Buffer.byteLength(outputs) });
     task.markDone();
     this.#options.onEnded({ tool: task.tool.name, status, cause: ending.cause, durationMs: durationMs ?? 0 });
     this.#options.log.info(
@@ -237,14 +242,10 @@ export class Executor {
   }
 
   /** Every accepted task ends: while the store takes nothing, its ending waits and is tried again. */
-  async #appendUntilStored(
-    task: LiveTask,
-    events: readonly NewEvent[],
-    after: readonly Statement[],
-  ): Promise<void> {
+  async #appendUntilStored(task: LiveTask, events: readonly NewEvent[], together: WithEvents): Promise<void> {
     for (;;) {
       try {
-        await this.#append(task, events, after);
+        await this.#append(task, events, together);
         return;
       } catch (error) {
         this.#options.log.error(
@@ -258,10 +259,14 @@ export class Executor {
     }
   }
 
-  #append(task: LiveTask, events: readonly NewEvent[], after: readonly Statement[] = []): Promise<unknown> {
+  #append(task: LiveTask, events: readonly NewEvent[], together: WithEvents = {}): Promise<unknown> {
     const { row } = task.session;
-    return this.#options.journal.append({ id: row.id, sessionId: row.session_id }, events, { after });
+    return this.#options.journal.append({ id: row.id, sessionId: row.session_id }, events, together);
   }
+}
+
+function sessionFull(bytes: number): string {
+  return `The session holds the ${bytes} bytes of events and output that one session may; what fits was kept. Let tasks that still run end, so that retention can make room, write to a file, or use another session.`;
 }
 
 const round = (ms: number) => Math.round(ms * 1000) / 1000;

@@ -13,8 +13,11 @@ export async function endLostTask(
   cause: 'interrupted' | 'sessionEnded',
   now: number,
 ): Promise<void> {
-  const bytes = await repository.storedBytes(row.id);
-  const usage = { outputBytes: bytes.stdout + bytes.stderr };
+  const [stdout, stderr] = await Promise.all([
+    repository.storedBytes(row.id, 'stdout'),
+    repository.storedBytes(row.id, 'stderr'),
+  ]);
+  const usage = { outputBytes: stdout + stderr };
   const ending: Ending = { cause, message: endingMessage({ cause }) };
   const status = statusOf(ending);
   await journal.append(
@@ -37,8 +40,8 @@ export async function endLostTask(
           usage: JSON.stringify(usage),
           endedAt: now,
           durationMs: null,
-          stdoutBytes: bytes.stdout,
-          stderrBytes: bytes.stderr,
+          stdoutBytes: stdout,
+          stderrBytes: stderr,
           eventsAfter: 0,
         }),
       ],

@@ -51,3 +51,10 @@ export function shownText(ranges: readonly Buffer[], totalBytes: number, where: 
   const leftOut = totalBytes - head.length - tail.length;
   return `${head.toString('utf8', 0, head.length - incompleteTail(head))}\n… ${leftOut} bytes left out; the exact bytes are at ${where} …\n${tail.toString('utf8', orphanedHead(tail))}`;
 }
+
+/** The end of a stream whose beginning retention has removed. */
+export function shownRest(rest: Buffer, removedBytes: number, totalBytes: number): string {
+  const leftOut = totalBytes - removedBytes - rest.length;
+  const more = leftOut > 0 ? `, ${leftOut} more are left out` : '';
+  return `… the first ${removedBytes} bytes were removed by retention${more} …\n${rest.toString('utf8', orphanedHead(rest))}`;
+}

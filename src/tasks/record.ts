@@ -12,7 +12,7 @@ const timeOrNull = (epochMs: number | null) => (epochMs === null ? null : time(e
 export function taskRecord(
   row: TaskRow,
   sessionId: string,
-  more: { queuePosition?: number; outputs?: Record<string, unknown> } = {},
+  more: { queuePosition?: number; outputs?: Record<string, unknown>; outputsRemoved?: boolean } = {},
 ): Task {
   return {
     taskId: row.task_id,
@@ -25,6 +25,7 @@ export function taskRecord(
     status: row.status as TaskStatus,
     ...(row.ending === null ? {} : { ending: JSON.parse(row.ending) as Ending }),
     ...(more.outputs ? { outputs: more.outputs } : {}),
+    ...(more.outputsRemoved ? { outputsRemoved: true } : {}),
     createdAt: time(row.created_at),
     startedAt: timeOrNull(row.started_at),
     endedAt: timeOrNull(row.ended_at),

@@ -102,23 +102,36 @@ export class TaskRepository {
     return this.#store.query
       .selectFrom('tasks')
       .selectAll()
-      .where('status', 'in', ['queued', 'running'])
+      .where('ended_at', 'is', null)
       .orderBy('created_at')
       .orderBy('id')
       .execute();
   }
 
-  /** Bytes stored of the two streams; for a task that a crash cut off. */
-  async storedBytes(task: string): Promise<Record<OutputStream, number>> {
-    const { fn } = this.#store.query;
-    const rows = await this.#store.query
+  /** Bytes stored of a stream, by its last piece: retention may have removed the first. */
+  async storedBytes(task: string, stream: OutputStream): Promise<number> {
+    const last = await this.#store.query
       .selectFrom('output')
-      .select(['stream', fn.sum<number>(fn<number>('length', ['bytes'])).as('bytes')])
+      .select((eb) => ['offset', eb.fn<number>('length', ['bytes']).as('length')])
       .where('task', '=', task)
-      .groupBy('stream')
-      .execute();
-    const of = (stream: OutputStream) => Number(rows.find((row) => row.stream === stream)?.bytes ?? 0);
-    return { stdout: of('stdout'), stderr: of('stderr') };
+      .where('stream', '=', stream)
+      .orderBy('offset', 'desc')
+      .limit(1)
+      .executeTakeFirst();
+    return last ? last.offset + last.length : 0;
+  }
+
+  /** Where the first stored piece of a stream begins; undefined when there is none. */
+  async firstStored(task: string, stream: OutputStream): Promise<number | undefined> {
+    const first = await this.#store.query
+      .selectFrom('output')
+      .select('offset')
+      .where('task', '=', task)
+      .where('stream', '=', stream)
+      .orderBy('offset')
+      .limit(1)
+      .executeTakeFirst();
+    return first?.offset;
   }
 
   /** The pieces of a stream from the one that holds the byte `start` up to `end` (exclusive), in order, a bounded

@@ -172,6 +172,11 @@ export const Task = closed(
           'The tool’s outputs. stdout and stderr are shown up to 1 MiB each (head and tail, with stdoutBytes and stdoutTruncated); the exact bytes are under /output/.',
       }),
     ),
+    outputsRemoved: Type.Optional(
+      Type.Literal(true, {
+        description: 'Retention has removed what the outputs held; the rest of the record stays.',
+      }),
+    ),
     createdAt: Timestamp(),
     startedAt: nullable(Timestamp()),
     endedAt: nullable(Timestamp()),

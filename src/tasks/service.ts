@@ -28,10 +28,10 @@ import { resolveConstraints, type TaskLimits } from './constraints.js';
 import { type EndedTask, Executor } from './executor.js';
 import { endLostTask } from './interrupted.js';
 import { LiveTask } from './live-task.js';
-import { readRange } from './output-bytes.js';
 import { taskRecord } from './record.js';
 import { SESSION_OPEN, type TaskFilter, type TaskRepository } from './repository.js';
 import type { CancelResult, Constraints, Task, TaskSubmission } from './schema.js';
+import { StoredOutput } from './stored-output.js';
 import { queuedRow } from './submission.js';
 import { TaskView } from './view.js';
 
@@ -49,6 +49,8 @@ export interface TasksOptions {
   readonly driver: SandboxDriver;
   readonly config: Config;
   readonly log: Logger;
+  /** Throws StoreFull while nothing more may be stored. */
+  readonly requireRoom: () => void;
   readonly onEnded: (task: EndedTask) => void;
   readonly now?: () => number;
 }
@@ -89,6 +91,7 @@ export class Tasks {
     if (earlier) return this.#show(earlier, sessionId);
 
     const live = await this.#options.sessions.findLive(principal, sessionId);
+    this.#options.requireRoom();
     if (!tool.inService) requireIsolation(this.#options.driver);
     const limits = resolveConstraints(submission.constraints ?? {}, live.limits, this.#options.config);
     this.#requireRoom(live, submission.background ?? false);
@@ -175,15 +178,9 @@ export class Tasks {
     }
   }
 
-  /** The exact bytes of a stream from `start` to `end` (exclusive), in pieces. */
-  outputBytes(row: TaskRow, stream: OutputStream, start: number, end: number): AsyncIterable<Uint8Array> {
-    return readRange(this.#options.repository, row.id, stream, start, end);
-  }
-
-  /** How many bytes of a stream are stored so far. */
-  async outputSize(row: TaskRow, stream: OutputStream): Promise<number> {
-    if (row.ended_at !== null) return stream === 'stdout' ? row.stdout_bytes : row.stderr_bytes;
-    return (await this.#options.repository.storedBytes(row.id))[stream];
+  /** The stored bytes of a stream. */
+  output(row: TaskRow, stream: OutputStream): StoredOutput {
+    return new StoredOutput(this.#options.repository, row, stream);
   }
 
   /** Ends every task of a session as `sessionEnded`; resolves when all are over. */

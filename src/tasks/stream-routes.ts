@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import { Type } from '@sinclair/typebox';
 import { OutputStream } from '../events/schema.js';
 import { errorResponses } from '../http/problem-schema.js';
-import { byteRange } from '../http/range.js';
+import { byteRange, wantedRange } from '../http/range.js';
 import { acceptBytes, type Server } from '../http/server.js';
 import { closed, ref } from '../lib/typebox.js';
 import { TaskId } from './schema.js';
@@ -52,7 +52,8 @@ export async function streamRoutes(app: Server, { tasks }: { tasks: Tasks }): Pr
         operationId: 'getTaskOutput',
         tags,
         summary: 'Read a task’s output',
-        description: 'The exact bytes of stdout or stderr, as far as they are stored. Ranges are supported.',
+        description:
+          'The exact bytes of stdout or stderr, as far as they are stored. Ranges are supported. Bytes that retention has removed are a 410, which says from where on there are some.',
         params: closed({ taskId: TaskId, stream: ref(OutputStream) }),
         response: {
           200: {
@@ -63,18 +64,19 @@ export async function streamRoutes(app: Server, { tasks }: { tasks: Tasks }): Pr
             description: 'The range.',
             content: { 'application/octet-stream': { schema: BYTES } },
           },
-          ...errorResponses('TASK_NOT_FOUND', 'RANGE_NOT_SATISFIABLE'),
+          ...errorResponses('TASK_NOT_FOUND', 'OUTPUT_REMOVED', 'RANGE_NOT_SATISFIABLE'),
         },
       },
     },
     async (request, reply) => {
       const { row } = await tasks.find(request.principal, request.params.taskId);
       const stream = request.params.stream;
-      const range = byteRange(request.headers.range, await tasks.outputSize(row, stream), reply);
+      const output = tasks.output(row, stream);
+      const size = await output.size();
+      await output.requireFrom(wantedRange(request.headers.range, size).start);
+      const { start, end } = byteRange(request.headers.range, size, reply);
       reply.header('content-type', 'application/octet-stream');
-      return reply.send(
-        Readable.from(tasks.outputBytes(row, stream, range.start, range.end), { objectMode: false }),
-      );
+      return reply.send(Readable.from(output.read(start, end), { objectMode: false }));
     },
   );
 }

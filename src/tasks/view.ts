@@ -1,12 +1,13 @@
 // A task as it is shown: its record, with the outputs of the tool and the text of its streams.
+import { OutputRemoved } from '../errors.js';
 import { OUTPUT_STREAMS, type OutputStream } from '../events/schema.js';
 import type { TaskRow } from '../store/schema.js';
 import type { ToolRegistry } from '../tools/registry.js';
-import { collectBytes, readRange } from './output-bytes.js';
-import { shownRanges, shownText } from './outputs.js';
+import { SHOWN_STREAM_BYTES, shownRanges, shownRest, shownText } from './outputs.js';
 import { taskRecord } from './record.js';
 import type { TaskRepository } from './repository.js';
 import type { Task } from './schema.js';
+import { StoredOutput } from './stored-output.js';
 
 export class TaskView {
   readonly #repository: TaskRepository;
@@ -21,21 +22,41 @@ export class TaskView {
   async show(row: TaskRow, sessionId: string, queuePosition: number): Promise<Task> {
     if (row.ended_at === null) return taskRecord(row, sessionId, { queuePosition });
     const outputs = JSON.parse(row.outputs ?? '{}') as Record<string, unknown>;
-    if (!this.#tools.get(row.tool)?.hasStreams) return taskRecord(row, sessionId, { outputs });
+    const outputsRemoved = row.outputs === null;
+    if (!this.#tools.get(row.tool)?.hasStreams)
+      return taskRecord(row, sessionId, { outputs, outputsRemoved });
     const streams = await Promise.all(OUTPUT_STREAMS.map((stream) => this.#showStream(row, stream)));
-    return taskRecord(row, sessionId, { outputs: Object.assign(outputs, ...streams) });
+    return taskRecord(row, sessionId, { outputs: Object.assign(outputs, ...streams), outputsRemoved });
   }
 
   async #showStream(row: TaskRow, stream: OutputStream): Promise<Record<string, unknown>> {
     const total = stream === 'stdout' ? row.stdout_bytes : row.stderr_bytes;
-    const ranges = shownRanges(total);
-    const bytes = await Promise.all(
-      ranges.map(({ start, end }) => collectBytes(readRange(this.#repository, row.id, stream, start, end))),
-    );
+    const output = new StoredOutput(this.#repository, row, stream);
+    const shown = await this.#whole(row, output, stream, total).catch((error: unknown) => {
+      if (error instanceof OutputRemoved) return this.#rest(output, error.firstByte, total);
+      throw error;
+    });
     return {
-      [stream]: shownText(bytes, total, `/v1/tasks/${row.task_id}/output/${stream}`),
+      [stream]: shown.text,
       [`${stream}Bytes`]: total,
-      [`${stream}Truncated`]: ranges.length > 1,
+      [`${stream}Truncated`]: shown.truncated,
     };
+  }
+
+  async #whole(row: TaskRow, output: StoredOutput, stream: OutputStream, total: number) {
+    const ranges = shownRanges(total);
+    const bytes = await Promise.all(ranges.map(({ start, end }) => output.collect(start, end)));
+    const text = shownText(bytes, total, `/v1/tasks/${row.task_id}/output/${stream}`);
+    return { text, truncated: ranges.length > 1 };
+  }
+
+  /** What retention has left of a stream, as far as it is shown. Gone meanwhile means that nothing is left. */
+  async #rest(output: StoredOutput, firstByte: number, total: number) {
+    const start = Math.max(firstByte, total - SHOWN_STREAM_BYTES);
+    const bytes = await output.collect(start, total).catch((error: unknown) => {
+      if (error instanceof OutputRemoved) return Buffer.alloc(0);
+      throw error;
+    });
+    return { text: shownRest(bytes, firstByte, total), truncated: true };
   }
 }

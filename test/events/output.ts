@@ -17,7 +17,10 @@ async function storeAll(appends: HeldUp): Promise<void> {
 }
 
 /** A writer into a journal that stores when it is told to. */
-function heldUpWriter({ maxBytes = Number.MAX_SAFE_INTEGER } = {}) {
+function heldUpWriter({
+  maxBytes = Number.MAX_SAFE_INTEGER,
+  sessionRoom = () => Number.POSITIVE_INFINITY,
+} = {}) {
   const appends: { events: readonly OutputEvent[]; store(): void; refuse(error: Error): void }[] = [];
   const journal: Pick<Journal, 'append'> = {
     append: (_session, events) =>
@@ -26,20 +29,21 @@ function heldUpWriter({ maxBytes = Number.MAX_SAFE_INTEGER } = {}) {
       }),
   };
   const errors: unknown[] = [];
-  let limits = 0;
+  const limits: string[] = [];
   const writer = new OutputWriter({
     journal,
     session: { id: 's', sessionId: 's' },
     task: { id: 't', taskId: 'task' },
     maxBytes,
-    onLimit: () => limits++,
+    sessionRoom,
+    onLimit: (whose) => limits.push(whose),
     onError: (error) => errors.push(error),
     // No time passes, so that a busy machine cannot make a pause where the test has none.
     now: () => 0,
   });
   const textOf = ({ events }: (typeof appends)[number]) =>
     events.map(({ data, bytes }) => `${data.stream}:${Buffer.from(bytes).toString()}`);
-  return { writer, appends, errors, textOf, limits: () => limits };
+  return { writer, appends, errors, textOf, limits };
 }
 
 async function storedWriter(t: Test, { maxBytes = Number.MAX_SAFE_INTEGER } = {}) {
@@ -52,6 +56,7 @@ async function storedWriter(t: Test, { maxBytes = Number.MAX_SAFE_INTEGER } = {}
     session: key,
     task: { id: task.id, taskId: task.task_id },
     maxBytes,
+    sessionRoom: () => Number.POSITIVE_INFINITY,
     onLimit: () => limits++,
     onError: (error) => t.error(error),
   });
@@ -182,9 +187,9 @@ t.test('exactly the limit is not over the limit', async (t) => {
   const { writer, limits } = heldUpWriter({ maxBytes: 4 });
   writer.write('stdout', Buffer.from('ab'));
   writer.write('stderr', Buffer.from('cd'));
-  t.equal(limits(), 0);
+  t.equal(limits.length, 0);
   writer.write('stderr', Buffer.from('e'));
-  t.equal(limits(), 1);
+  t.equal(limits.length, 1);
 });
 
 t.test(
@@ -251,4 +256,20 @@ t.test('tails and counts follow what was kept', async (t) => {
   t.match(writer.tail('stdout'), { text: /^x+the end$/, truncated: true });
   t.same(writer.tail('stderr'), { text: 'short', truncated: false });
   t.same(writer.bytes, { stdout: 10_007, stderr: 5 });
+});
+
+t.test('where the session has no room left, the task is cut there, and gets nothing more', async (t) => {
+  let room = 10;
+  const { writer, appends, textOf, limits } = heldUpWriter({ sessionRoom: () => room });
+  writer.write('stdout', Buffer.from('1234567'));
+  t.same(limits, []);
+  writer.write('stderr', Buffer.from('890ab'));
+  t.same(limits, ['session']);
+  room = 1000;
+  writer.write('stdout', Buffer.from('no hole'));
+  const flushed = writer.flush();
+  await storeAll(appends);
+  await flushed;
+  t.same(appends.flatMap(textOf), ['stdout:1234567', 'stderr:890']);
+  t.same(limits, ['session']);
 });

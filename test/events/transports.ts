@@ -95,6 +95,7 @@ async function produce(
     session,
     task: { id: task.id, taskId: task.task_id },
     maxBytes: Number.MAX_SAFE_INTEGER,
+    sessionRoom: () => Number.POSITIVE_INFINITY,
     onLimit: () => t.fail('no limit was set'),
     onError: (error) => t.error(error),
   });

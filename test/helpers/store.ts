@@ -50,6 +50,7 @@ export function sessionRow(values: Partial<SessionRow> = {}): SessionRow {
     checkpoint_on_expiry: 1,
     last_seq: 0,
     trimmed_seq: 0,
+    stored_bytes: 0,
     end_checkpoint: null,
     last_checkpoint_id: null,
     restored_from: null,

@@ -1,13 +1,17 @@
 // The schema's history, oldest first: a migration that has been released is never edited, only followed by another.
 import type { Database } from '../database.js';
 import { initial } from './001-initial.js';
+import { retention } from './002-retention.js';
 
 export interface Migration {
   readonly name: string;
   readonly sql: string;
 }
 
-export const MIGRATIONS: readonly Migration[] = [{ name: 'initial', sql: initial }];
+export const MIGRATIONS: readonly Migration[] = [
+  { name: 'initial', sql: initial },
+  { name: 'retention', sql: retention },
+];
 
 export class NewerSchema extends Error {
   constructor(found: number, known: number) {

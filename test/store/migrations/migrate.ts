@@ -1,6 +1,8 @@
 import t from 'tap';
+import { Journal, storedBytes } from '../../../src/events/journal.js';
 import { openDatabase } from '../../../src/store/database.js';
 import { MIGRATIONS, migrate } from '../../../src/store/migrations/migrate.js';
+import { expiring, openStore, sessionRow, silent, taskRow } from '../../helpers/store.js';
 
 const versions = (db: ReturnType<typeof openDatabase>) =>
   db.prepare('select version, name from migrations order by version').all([]).rows;
@@ -35,5 +37,47 @@ t.test('a newer schema is refused with both versions', async (t) => {
   const db = openDatabase(':memory:');
   t.teardown(() => db.close());
   migrate(db, [...MIGRATIONS, { name: 'later', sql: 'select 1' }]);
-  t.throws(() => migrate(db), { message: /schema version 2.*versions up to 1/ });
+  const known = MIGRATIONS.length;
+  t.throws(() => migrate(db), {
+    message: new RegExp(`schema version ${known + 1}.*versions up to ${known}`),
+  });
+});
+
+t.test('a store made by the first release is brought forward with all that is in it', async (t) => {
+  const directory = t.testdir();
+  const db = openDatabase(`${directory}/store.db`);
+  migrate(db, MIGRATIONS.slice(0, 1));
+  const { stored_bytes: _, ...session } = sessionRow({ id: 'ses_a', session_id: 'a', last_seq: 3 });
+  const task = taskRow(sessionRow({ id: 'ses_a' }), { id: 'tsk_a', task_id: 'a', last_seq: 3 });
+  const insert = (table: string, row: object) => {
+    const columns = Object.keys(row).map((name) => `"${name}"`);
+    const sql = `insert into ${table} (${columns}) values (${columns.map(() => '?')})`;
+    db.prepare(sql).run(Object.values(row));
+  };
+  insert('sessions', session);
+  insert('tasks', task);
+  const data = '{"stream":"stdout","offset":0,"length":7}';
+  const event = { session: 'ses_a', time: 1, task_id: 'a', type: 'task.output', data };
+  insert('events', { ...event, seq: 1 });
+  insert('output', {
+    session: 'ses_a',
+    seq: 1,
+    task: 'tsk_a',
+    stream: 'stdout',
+    offset: 0,
+    bytes: Buffer.from('Grüße'),
+  });
+  insert('events', { ...event, seq: 2, type: 'session.state', data: '{"reason":"größer"}' });
+  db.close();
+
+  const store = await openStore(t, directory);
+  const bytes =
+    storedBytes(Buffer.byteLength(data), 7) + storedBytes(Buffer.byteLength('{"reason":"größer"}'), 0);
+  t.same(await store.query.selectFrom('sessions').selectAll().execute(), [
+    { ...session, stored_bytes: bytes },
+  ]);
+  t.same(await store.query.selectFrom('tasks').selectAll().execute(), [task]);
+  t.equal((await store.query.selectFrom('events').selectAll().execute()).length, 2);
+  const journal = new Journal({ store, log: silent });
+  t.same(await journal.append({ id: 'ses_a', sessionId: 'a' }, [expiring(4)]), [4]);
 });
