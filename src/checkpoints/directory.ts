@@ -1,11 +1,12 @@
 // The checkpoint directory: `<checkpointId>.tar.gz`, and beside it what the next checkpoint is compared with. A file
-// has its name only when it is whole and on disk; until then it ends in `.partial`.
+// has its name only when it is whole and on disk; until then it ends in `.partial`. As long as its
+// record is not stored, `<checkpointId>.unsettled` says so to the next start.
 import type { WriteStream } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-const OURS = 'ckp_[0-9a-z]{26}\\.(?:tar|manifest)\\.gz';
-const PARTIAL = new RegExp(`^${OURS}\\.partial$`);
+const PARTIAL = /^ckp_[0-9a-z]{26}\.(?:tar|manifest)\.gz\.partial$/;
+const UNSETTLED = /^(ckp_[0-9a-z]{26})\.unsettled$/;
 
 export type FileKind = 'tar' | 'manifest';
 
@@ -16,12 +17,22 @@ export class CheckpointDirectory {
     this.#path = path;
   }
 
-  /** Makes it, and removes what an earlier run did not finish. */
-  async start(): Promise<void> {
+  /** Makes it, and removes what an earlier run did not finish. Answers the checkpoints that it left unsettled. */
+  async start(): Promise<string[]> {
     await mkdir(this.#path, { recursive: true, mode: 0o700 });
-    for (const name of await readdir(this.#path)) {
-      if (PARTIAL.test(name)) await rm(join(this.#path, name));
-    }
+    const names = await readdir(this.#path);
+    for (const name of names) if (PARTIAL.test(name)) await rm(join(this.#path, name));
+    return names.flatMap((name) => UNSETTLED.exec(name)?.[1] ?? []);
+  }
+
+  /** Before the first of its files is made. */
+  async unsettle(id: string): Promise<void> {
+    await writeFile(this.#unsettledPath(id), '', { mode: 0o600 });
+  }
+
+  /** When its record is stored. */
+  async settle(id: string): Promise<void> {
+    await rm(this.#unsettledPath(id), { force: true });
   }
 
   pathOf(id: string, kind: FileKind = 'tar'): string {
@@ -61,6 +72,11 @@ export class CheckpointDirectory {
   async remove(id: string): Promise<void> {
     await rm(this.pathOf(id), { force: true });
     await rm(this.pathOf(id, 'manifest'), { force: true });
+    await this.settle(id);
+  }
+
+  #unsettledPath(id: string): string {
+    return join(this.#path, `${id}.unsettled`);
   }
 
   /** Makes new names survive a crash. */

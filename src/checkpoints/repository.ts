@@ -28,6 +28,16 @@ export class CheckpointRepository {
       .executeTakeFirst();
   }
 
+  /** Of whatever tenant. */
+  async exists(id: string): Promise<boolean> {
+    const found = await this.#store.query
+      .selectFrom('checkpoints')
+      .select('id')
+      .where('id', '=', id)
+      .executeTakeFirst();
+    return found !== undefined;
+  }
+
   /** Newest first. */
   list(filter: CheckpointFilter): Promise<CheckpointRow[]> {
     let query = this.#store.query

@@ -50,8 +50,12 @@ export class Checkpoints {
     this.#now = options.now ?? Date.now;
   }
 
-  start(): Promise<void> {
-    return this.#directory.start();
+  /** Settles what a crash left between an archive and its record. */
+  async start(): Promise<void> {
+    for (const id of await this.#directory.start()) {
+      if (await this.#options.repository.exists(id)) await this.#directory.settle(id);
+      else await this.#directory.remove(id);
+    }
   }
 
   /** Ends what is being packed or unpacked; nothing of it stays. */
@@ -104,7 +108,7 @@ export class Checkpoints {
     checkpointId: string,
   ): Promise<{ checkpoint: Checkpoint; file: FileHandle }> {
     const row = await this.#find(principal, checkpointId);
-    return { checkpoint: checkpointRecord(row), file: await this.#directory.open(row.id) };
+    return { checkpoint: checkpointRecord(row), file: await this.#openFile(row) };
   }
 
   /** A new session with this workspace, and with the settings of the old one unless told otherwise. */
@@ -130,7 +134,7 @@ export class Checkpoints {
     const startedAt = this.#now();
     const row = await this.#find(principal, checkpointId);
     const { signal } = this.#closing;
-    const file = await this.#directory.open(row.id);
+    const file = await this.#openFile(row);
     try {
       const expected = {
         sha256: row.sha256,
@@ -148,54 +152,65 @@ export class Checkpoints {
   }
 
   async #take(held: Held, name: string | null, consistency: Consistency): Promise<Checkpoint> {
-    const { journal, repository, log } = this.#options;
-    const session = held.row;
     const id = newId('ckp');
-    const createdAt = this.#now();
-    const before = await this.#manifestBefore(held);
-    try {
-      const { survey, archive } = await this.#pack(id, held);
-      const { manifest } = survey;
-      if (manifest) await this.#directory.writeWhole(id, 'manifest', (file) => writeManifest(manifest, file));
-      const details: CheckpointDetails = {
-        installedPackages: survey.installedPackages,
-        changes: before && manifest ? ({ ...changesBetween(before, manifest) } satisfies Changes) : null,
-        consistency,
-        skipped: survey.skipped,
-        changedWhileReading: survey.changedWhileReading,
-        entryCount: survey.entryCount,
-        settings: settingsOf(session),
-      };
-      const row: CheckpointRow = {
-        id,
-        tenant: session.tenant,
-        session: session.id,
-        session_id: session.session_id,
-        name,
-        kind: 'full',
-        created_at: createdAt,
-        size_bytes: archive.sizeBytes,
-        uncompressed_bytes: survey.uncompressedBytes,
-        file_count: survey.fileCount,
-        sha256: archive.sha256,
-        details: JSON.stringify(details),
-      };
-      const { sizeBytes, sha256 } = archive;
-      await journal.append(
-        { id: session.id, sessionId: session.session_id },
-        [{ type: 'checkpoint.created', data: { checkpointId: id, name, sizeBytes, sha256 } }],
-        { before: repository.insert(row) },
-      );
-      log.info(
-        { checkpointId: id, sessionId: session.session_id, sizeBytes, durationMs: this.#now() - createdAt },
-        'checkpoint created',
-      );
-      await this.#removeOldest(session.id);
-      return checkpointRecord(row);
-    } catch (error) {
+    const startedAt = this.#now();
+    const row = await this.#make(id, held, name, consistency).catch(async (error: unknown) => {
       await this.#directory.remove(id);
       throw isDiskFull(error) ? new OutOfDisk(error) : error;
-    }
+    });
+    this.#options.log.info(
+      {
+        checkpointId: id,
+        sessionId: row.session_id,
+        sizeBytes: row.size_bytes,
+        durationMs: this.#now() - startedAt,
+      },
+      'checkpoint created',
+    );
+    await this.#tidyUp(row);
+    return checkpointRecord(row);
+  }
+
+  /** Archive, manifest, record and event. */
+  async #make(id: string, held: Held, name: string | null, consistency: Consistency): Promise<CheckpointRow> {
+    const { journal, repository } = this.#options;
+    const session = held.row;
+    const createdAt = this.#now();
+    const before = await this.#manifestBefore(held);
+    await this.#directory.unsettle(id);
+    const { survey, archive } = await this.#pack(id, held);
+    const { manifest } = survey;
+    if (manifest) await this.#directory.writeWhole(id, 'manifest', (file) => writeManifest(manifest, file));
+    const details: CheckpointDetails = {
+      installedPackages: survey.installedPackages,
+      changes: before && manifest ? ({ ...changesBetween(before, manifest) } satisfies Changes) : null,
+      consistency,
+      skipped: survey.skipped,
+      changedWhileReading: survey.changedWhileReading,
+      entryCount: survey.entryCount,
+      settings: settingsOf(session),
+    };
+    const { sizeBytes, sha256 } = archive;
+    const row: CheckpointRow = {
+      id,
+      tenant: session.tenant,
+      session: session.id,
+      session_id: session.session_id,
+      name,
+      kind: 'full',
+      created_at: createdAt,
+      size_bytes: sizeBytes,
+      uncompressed_bytes: survey.uncompressedBytes,
+      file_count: survey.fileCount,
+      sha256,
+      details: JSON.stringify(details),
+    };
+    await journal.append(
+      { id: session.id, sessionId: session.session_id },
+      [{ type: 'checkpoint.created', data: { checkpointId: id, name, sizeBytes, sha256 } }],
+      { before: repository.insert(row) },
+    );
+    return row;
   }
 
   /** The archive, on disk under its name. */
@@ -240,19 +255,29 @@ export class Checkpoints {
     }
   }
 
-  /** What was just stored stays stored, whatever becomes of the old ones. */
-  async #removeOldest(session: string): Promise<void> {
+  /** What was just stored stays stored, whatever becomes of this; the next start or the next checkpoint tries again. */
+  async #tidyUp({ id, session }: CheckpointRow): Promise<void> {
     const { repository, kept, log } = this.#options;
-    for (const id of (await repository.idsOf(session)).slice(kept)) {
-      await this.#removeById(id).catch((error: unknown) => {
-        log.warn({ err: error, checkpointId: id }, 'old checkpoint not removed');
-      });
+    try {
+      await this.#directory.settle(id);
+      for (const old of (await repository.idsOf(session)).slice(kept)) await this.#removeById(old);
+    } catch (error) {
+      log.warn({ err: error, checkpointId: id }, 'old checkpoints not removed');
     }
   }
 
+  async #openFile({ id }: CheckpointRow): Promise<FileHandle> {
+    try {
+      return await this.#directory.open(id);
+    } catch (error) {
+      throw (error as NodeJS.ErrnoException).code === 'ENOENT' ? archiveGone(id, error) : error;
+    }
+  }
+
+  /** The files first: what a crash leaves between the two can be seen, and removed again. */
   async #removeById(id: string): Promise<void> {
-    await this.#options.repository.remove(id);
     await this.#directory.remove(id);
+    await this.#options.repository.remove(id);
   }
 
   async #find(principal: Principal, checkpointId: string): Promise<CheckpointRow> {
@@ -274,6 +299,13 @@ async function verifyEnd(path: string, { sizeBytes, trailer }: PackedArchive): P
   } finally {
     await file.close();
   }
+}
+
+function archiveGone(id: string, cause: unknown): PublicError {
+  return new PublicError('CHECKPOINT_NOT_FOUND', `The archive of checkpoint "${id}" is gone.`, {
+    suggestion: `Put ${id}.tar.gz back into the checkpoint directory, or delete the checkpoint.`,
+    cause,
+  });
 }
 
 function isDiskFull(error: unknown): boolean {

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { createHash, randomFillSync } from 'node:crypto';
 import {
   appendFileSync,
+  copyFileSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -13,6 +14,7 @@ import {
 import { join } from 'node:path';
 import t from 'tap';
 import { checkpointBench, principal } from '../helpers/checkpoints.js';
+import { until } from '../helpers/event-client.js';
 import { describeTree, treePrograms } from '../helpers/tree.js';
 
 t.test(
@@ -252,6 +254,43 @@ t.test('the start removes what an earlier run did not finish, and nothing else',
   }
   await checkpoints.start();
   t.same(readdirSync(archives).sort(), [`${id}.tar.gz`, 'notes.partial'].sort());
+});
+
+t.test('after a crash an archive without its record is removed, and one with it stays', async (t) => {
+  const crash = { journal: { append: () => new Promise<never>(() => {}) } };
+  const { checkpoints, session, archives } = await checkpointBench(t);
+  const { live } = await session();
+  const { checkpointId } = await checkpoints.create(principal, live.row.session_id);
+  const whole = readdirSync(archives);
+  writeFileSync(join(archives, `${checkpointId}.unsettled`), '');
+
+  const crashed = await checkpointBench(t, crash);
+  const half = await crashed.session();
+  void crashed.checkpoints.create(principal, half.live.row.session_id);
+  await until(() => readdirSync(crashed.archives).some((name) => name.endsWith('.manifest.gz')));
+  for (const name of readdirSync(crashed.archives)) {
+    copyFileSync(join(crashed.archives, name), join(archives, name));
+  }
+  t.ok(readdirSync(archives).length > whole.length + 1);
+  await checkpoints.start();
+  t.same(readdirSync(archives), whole);
+  t.match(await checkpoints.get(principal, checkpointId), { checkpointId });
+});
+
+t.test('a checkpoint whose archive somebody took away says so, and can be removed', async (t) => {
+  const { checkpoints, session, archives } = await checkpointBench(t);
+  const { live } = await session();
+  const { checkpointId } = await checkpoints.create(principal, live.row.session_id);
+  rmSync(join(archives, `${checkpointId}.tar.gz`));
+  const gone = {
+    code: 'CHECKPOINT_NOT_FOUND',
+    message: /archive .* is gone/,
+    suggestion: new RegExp(`${checkpointId}.tar.gz`),
+  };
+  await t.rejects(checkpoints.openArchive(principal, checkpointId), gone);
+  await t.rejects(checkpoints.restore(principal, checkpointId, {}), gone);
+  await checkpoints.remove(principal, checkpointId);
+  await t.rejects(checkpoints.get(principal, checkpointId), { code: 'CHECKPOINT_NOT_FOUND' });
 });
 
 t.test('a damaged archive is not restored', async (t) => {
