@@ -10,23 +10,42 @@ interface Identity {
   readonly pids: readonly number[];
 }
 
+interface Wanted {
+  /** Of the agent that knows it: a session may have several at once, each with a process of this number. */
+  readonly bubblewrapPid: number;
+  readonly uid: number;
+  readonly nested: boolean;
+}
+
 /** The host pids of the keeper that the agent knows by `keeperPid`, and of the main process it keeps. */
 export async function keeperAndMain(
   members: readonly number[],
   keeperPid: number,
-  options: { readonly uid: number; readonly nested: boolean },
+  wanted: Wanted,
 ): Promise<number[]> {
-  const identities = (await Promise.all(members.map(identify))).filter((each) => each !== null);
-  const own = identities.filter((each) => each.uid === options.uid);
-  const depth = options.nested ? 3 : 2;
-  const keeper = own.find(
-    ({ pids }) =>
-      pids.length >= depth &&
-      pids.at(options.nested ? -2 : -1) === keeperPid &&
-      isFirst(pids, options.nested),
+  const look = async () => findKeeper(await Promise.all(members.map(identify)), keeperPid, wanted);
+  // Who made a keeper leaves as soon as it is there. If it was read before that and its parent after, it has none.
+  return (await look()) ?? (await look()) ?? [];
+}
+
+function findKeeper(found: (Identity | null)[], keeperPid: number, wanted: Wanted): number[] | undefined {
+  const { bubblewrapPid, uid, nested } = wanted;
+  const own = new Map(found.flatMap((each) => (each?.uid === uid ? [[each.pid, each]] : [])));
+  const isBelow = ({ parent }: Identity): boolean => {
+    const above = own.get(parent);
+    return parent === bubblewrapPid || (above !== undefined && isBelow(above));
+  };
+  const depth = nested ? 3 : 2;
+  const keeper = [...own.values()].find(
+    (each) =>
+      each.pids.length >= depth &&
+      each.pids.at(nested ? -2 : -1) === keeperPid &&
+      isFirst(each.pids, nested) &&
+      isBelow(each),
   );
-  if (!keeper) return [];
-  return [keeper.pid, ...own.filter(({ parent }) => parent === keeper.pid).map(({ pid }) => pid)];
+  if (!keeper) return undefined;
+  const main = [...own.values()].filter(({ parent }) => parent === keeper.pid);
+  return [keeper.pid, ...main.map(({ pid }) => pid)];
 }
 
 /** The keeper of a nested namespace is its pid 1. */

@@ -1,10 +1,9 @@
 // The service as a process of its own, for what only a process can do: refuse to start, take signals, be killed.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import type { Test } from 'tap';
-
-const MAIN = fileURLToPath(new URL('../../src/main.js', import.meta.url));
+import { THIS_HOST } from './hosts.js';
 
 export interface ServiceProcess {
   readonly child: ChildProcess;
@@ -19,8 +18,10 @@ export function startProcess(
   t: Test,
   dataDir: string,
   settings: Record<string, string> = {},
+  host = THIS_HOST,
 ): ServiceProcess {
-  const child = spawn(process.execPath, [MAIN], {
+  const [command, ...args] = [...host.prefix, process.execPath, join(host.root, 'build/src/main.js')];
+  const child = spawn(command!, args, {
     env: {
       PATH: process.env.PATH,
       DATA_DIR: dataDir,

@@ -16,9 +16,9 @@ export interface Reply<T = Record<string, unknown>> {
   readonly body: T;
 }
 
-export interface World {
+/** A client of one service, wherever it runs. */
+export interface Client {
   readonly url: string;
-  readonly dataDir: string;
   call<T = Record<string, unknown>>(
     method: string,
     path: string,
@@ -44,6 +44,10 @@ export interface World {
   python(sessionId: string, code: string, more?: Record<string, unknown>): Promise<Task>;
   writeFile(sessionId: string, path: string, contents: string): Promise<Task>;
   readFile(sessionId: string, path: string): Promise<string>;
+}
+
+export interface World extends Client {
+  readonly dataDir: string;
   /** Stops this service, does what is to be done meanwhile, and starts another on the same data. */
   restart(meanwhile?: () => Promise<void>): Promise<void>;
 }
@@ -64,8 +68,24 @@ export async function startService(t: Test, settings: Record<string, string> = {
     await rm(dataDir, { recursive: true, force: true });
   });
 
-  const call: World['call'] = async (method, path, body, headers = {}) => {
-    const response = await fetch(running.url + path, {
+  return {
+    ...clientOf(() => running.url),
+    get url() {
+      return running.url;
+    },
+    dataDir,
+    restart: async (meanwhile) => {
+      await running.app.close();
+      await meanwhile?.();
+      running = await start();
+    },
+  };
+}
+
+/** `url` is asked for each call, since a service that starts again has another port. */
+export function clientOf(url: () => string): Client {
+  const call: Client['call'] = async (method, path, body, headers = {}) => {
+    const response = await fetch(url() + path, {
       method,
       headers: { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
@@ -80,9 +100,9 @@ export async function startService(t: Test, settings: Record<string, string> = {
       throw new Error(`${method} ${path}: ${reply.status} ${JSON.stringify(reply.body)}`);
     return reply.body;
   };
-  const submit: World['submit'] = (sessionId, tool, args, more = {}) =>
+  const submit: Client['submit'] = (sessionId, tool, args, more = {}) =>
     must('POST', `/v1/sessions/${sessionId}/tasks`, { tool, arguments: args, ...more });
-  const run: World['run'] = async (sessionId, tool, args, more = {}) => {
+  const run: Client['run'] = async (sessionId, tool, args, more = {}) => {
     let task = await must<Task>('POST', `/v1/sessions/${sessionId}/tasks?wait=60`, {
       tool,
       arguments: args,
@@ -93,9 +113,8 @@ export async function startService(t: Test, settings: Record<string, string> = {
   };
   return {
     get url() {
-      return running.url;
+      return url();
     },
-    dataDir,
     call,
     submit,
     run,
@@ -104,11 +123,6 @@ export async function startService(t: Test, settings: Record<string, string> = {
     writeFile: (sessionId, path, contents) => run(sessionId, 'fs.write', { path, contents }),
     readFile: async (sessionId, path) =>
       String((await run(sessionId, 'fs.read', { path })).outputs?.contents),
-    restart: async (meanwhile) => {
-      await running.app.close();
-      await meanwhile?.();
-      running = await start();
-    },
   };
 }
 

@@ -1,0 +1,58 @@
+import { readFileSync } from 'node:fs';
+import t from 'tap';
+import { keeperAndMain } from '../../src/sandbox/members.js';
+import { processesBelow } from '../helpers/processes.js';
+import { sandboxSpec, start, startDriver } from '../helpers/sandboxes.js';
+
+const SLEEP = 'import time; print("here", flush=True); time.sleep(60)';
+
+const parentOf = (pid: number) =>
+  Number(/^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))![1]);
+
+t.test(
+  'of two agents of one session each has its own keepers, though their numbers are the same',
+  async (t) => {
+    const driver = await startDriver(t);
+    if (driver.isolation.level === null) return t.pass('not tried', { skip: 'no sandbox on this host' });
+    const sandbox = await driver.create(sandboxSpec());
+    const own = start(sandbox, SLEEP);
+    const alone = start(sandbox, SLEEP, { egress: { allow: [], allowPrivate: false } });
+    await Promise.all([own.said('here'), alone.said('here')]);
+
+    const all = processesBelow(process.pid);
+    const members = all.map(({ pid }) => pid);
+    const bubblewraps = all.filter(({ name }) => name === 'bwrap').map(({ pid }) => pid);
+    t.equal(bubblewraps.length, 2);
+    const wanted = { uid: sandbox.uid ?? process.getuid!(), nested: driver.isolation.level === 'full' };
+    const seen = new Set<number>();
+    for (const bubblewrapPid of bubblewraps) {
+      const below = new Set(processesBelow(bubblewrapPid).map(({ pid }) => pid));
+      for (let keeperPid = 1; keeperPid < 8; keeperPid += 1) {
+        const found = await keeperAndMain(members, keeperPid, { bubblewrapPid, ...wanted });
+        t.ok(
+          found.every((pid) => below.has(pid)),
+          `number ${keeperPid} below ${bubblewrapPid}: ${found}`,
+        );
+        for (const pid of found) seen.add(pid);
+        if (found.length > 1) t.ok(found.slice(1).every((pid) => parentOf(pid) === found[0]));
+      }
+    }
+    t.ok(seen.size >= 4, 'each of the two has a keeper with a program');
+    own.exec.end(0);
+    alone.exec.end(0);
+    await Promise.all([own.ran, alone.ran]);
+    await sandbox.remove();
+  },
+);
+
+t.test('a number that nobody has, or somebody of another owner, finds no one', async (t) => {
+  const wanted = { bubblewrapPid: process.ppid, nested: false };
+  for (const [keeperPid, uid] of [
+    [process.pid, 4_000_000_000],
+    [0, process.getuid!()],
+    [-1, process.getuid!()],
+    [Number.NaN, process.getuid!()],
+  ] as const) {
+    t.same(await keeperAndMain([process.pid, 1], keeperPid, { ...wanted, uid }), []);
+  }
+});
