@@ -15,15 +15,17 @@ import {
   ProtocolError,
   TO_AGENT,
 } from './protocol.js';
+import { type Waiting, WaitingProcesses } from './waiting.js';
 
 export type { HelperChannel } from './helper-channel.js';
 
 const HELLO_WITHIN_MS = 15_000;
 const BRIDGE_WITHIN_MS = 10_000;
+/** From the end of its frames until it must be gone. */
+const LEAVE_WITHIN_MS = 1_000;
 const TICK_MS = 1_000;
 /** A busy agent that says nothing for so many ticks, though it was asked, is dead. */
 const SILENT_TICKS = 20;
-const MAX_WAITING = 8;
 /** Tries for a process to wait, one after the other without success, after which programs are told so. */
 const MAX_FAILED_TRIES = 30;
 
@@ -39,21 +41,13 @@ export interface AgentOptions {
   readonly log: Logger;
 }
 
-interface Waiting {
-  readonly id: number;
-  readonly group: ProgramGroup | null;
-  /** It was made when all was preloaded; those made before are outdated by it. */
-  readonly isPreloaded: boolean;
-}
-
 export class Agent {
   /** Resolves, never rejects, with the reason when the sandbox is gone and every program was told. */
   readonly ended: Promise<string>;
   readonly clock = new AttentiveClock();
   readonly #options: AgentOptions;
   readonly #hello = deferred();
-  readonly #known = new Set<number>();
-  readonly #waiting: Waiting[] = [];
+  readonly #waiting: WaitingProcesses;
   readonly #asking: ProgramExec[] = [];
   readonly #running = new Map<number, { readonly exec: ProgramExec; readonly group: ProgramGroup | null }>();
   readonly #ending = new Set<Promise<unknown>>();
@@ -68,12 +62,20 @@ export class Agent {
 
   constructor(options: AgentOptions) {
     this.#options = options;
-    const { launched, idleMs } = options;
+    const { launched, groupFor, idleMs, log } = options;
+    this.#waiting = new WaitingProcesses({
+      groupFor,
+      log,
+      discard: ({ id, group }) => this.#giveBack(id, group),
+    });
     const parser = new FrameParser(
       (type, id, payload) => this.#handle(type, id, payload),
       [FROM_AGENT.stdout, FROM_AGENT.stderr],
     );
     launched.stdout.on('data', (chunk: Buffer) => this.#receive(parser, chunk));
+    launched.stdout.on('end', () =>
+      this.clock.after(LEAVE_WITHIN_MS, () => this.kill('its agent closed the connection')),
+    );
     launched.stdin.on('error', () => {});
     this.#bridge.promise.catch(() => {});
     const late = this.clock.after(HELLO_WITHIN_MS, () => this.kill('it did not start in time'));
@@ -151,7 +153,7 @@ export class Agent {
     this.#hello.reject(why);
     this.#bridge.reject(why);
     this.#helper?.close(why);
-    for (const { group } of this.#waiting.splice(0)) this.#remove(group);
+    this.#waiting.close();
     for (const exec of this.#asking.splice(0)) {
       if (this.#options.notBegun) this.#options.notBegun(exec, why.message);
       else await exec.sandboxDied(why.message);
@@ -171,7 +173,7 @@ export class Agent {
     try {
       parser.push(chunk);
     } catch (error) {
-      if (!(error instanceof ProtocolError || error instanceof SyntaxError)) throw error;
+      // Whatever goes wrong with what it said costs its own sandbox, and never the service.
       this.#options.log.warn({ err: error }, 'agent spoke nonsense');
       this.kill('its agent spoke nonsense');
       return;
@@ -238,7 +240,8 @@ export class Agent {
   }
 
   #output(id: number, stream: 'stdout' | 'stderr', chunk: Buffer): void {
-    const held = this.#running.get(id)?.exec.sink(stream, chunk);
+    const exec = this.#running.get(id)?.exec;
+    const held = exec?.isSettled === false && exec.sink(stream, chunk);
     if (held) this.#held.push(held);
   }
 
@@ -250,36 +253,14 @@ export class Agent {
   }
 
   #processWaits(id: number, payload: Buffer): void {
-    const said = JSON.parse(payload.toString('utf8')) as { keeper?: unknown; preloaded?: unknown } | null;
-    if (this.#known.has(id) || this.#waiting.length >= MAX_WAITING) {
-      throw new ProtocolError('a process waits that nobody asked for');
-    }
-    this.#known.add(id);
+    const added = this.#waiting.add(id, payload);
     this.#failedTries = 0;
-    void this.#limitAndKeep(id, Number(said?.keeper), said?.preloaded === true);
-  }
-
-  async #limitAndKeep(id: number, keeperPid: number, isPreloaded: boolean): Promise<void> {
-    const group = await this.#options.groupFor(keeperPid).catch((error: unknown) => {
-      this.#options.log.warn({ err: error }, 'no limit group for a program');
-      return null;
-    });
-    if (this.isGone) return this.#remove(group);
-    this.#waiting.push({ id, group, isPreloaded });
-    if (isPreloaded) {
-      for (const outdated of this.#waiting.filter((each) => !each.isPreloaded)) {
-        this.#waiting.splice(this.#waiting.indexOf(outdated), 1);
-        this.#send(TO_AGENT.kill, outdated.id);
-        this.#remove(outdated.group);
-      }
-    }
-    this.#serve();
+    void added.then(() => this.#serve());
   }
 
   #processDoesNotWait(id: number, payload: Buffer): void {
-    const at = this.#waiting.findIndex((each) => each.id === id);
-    if (at >= 0) this.#remove(this.#waiting.splice(at, 1)[0]!.group);
-    if (this.#known.has(id)) return;
+    this.#remove(this.#waiting.remove(id)?.group);
+    if (this.#waiting.knows(id)) return;
     this.#failedTries += 1;
     if (this.#failedTries < MAX_FAILED_TRIES) return;
     const said = payload.toString('utf8').slice(0, 2000);
@@ -294,10 +275,11 @@ export class Agent {
   }
 
   #serve(): void {
+    if (this.isGone) return;
     while (this.#asking[0]?.isSettled) this.#asking.shift();
-    while (this.#asking.length > 0 && this.#waiting.length > 0) {
+    while (this.#asking.length > 0 && !this.#waiting.isEmpty) {
       const exec = this.#asking.shift()!;
-      if (!exec.isSettled) void this.#start(exec, this.#waiting.shift()!);
+      if (!exec.isSettled) void this.#start(exec, this.#waiting.take()!);
     }
   }
 
@@ -318,7 +300,7 @@ export class Agent {
     this.#send(TO_AGENT.runLast, id, request.subarray(at));
   }
 
-  /** Its program was called off meanwhile. */
+  /** No program comes for it. */
   #giveBack(id: number, group: ProgramGroup | null): void {
     this.#running.delete(id);
     this.#send(TO_AGENT.kill, id);
@@ -353,7 +335,7 @@ export class Agent {
     void ending.finally(() => this.#ending.delete(ending));
   }
 
-  #remove(group: ProgramGroup | null): void {
+  #remove(group: ProgramGroup | null | undefined): void {
     if (!group) return;
     const removing = group.remove().catch((error: unknown) => {
       this.#options.log.warn({ err: error }, 'limit group of a program not removed');

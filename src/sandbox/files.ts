@@ -141,7 +141,7 @@ function fileEntry(value: unknown): FileEntry {
   const { path, name, type, sizeBytes, mode, modifiedMs, target } = value as Record<string, unknown>;
   if (typeof path !== 'string' || typeof name !== 'string' || !ENTRY_TYPES.includes(type)) throw nonsense();
   if (target !== undefined && typeof target !== 'string') throw nonsense();
-  const modified = new Date(Number(modifiedMs));
+  const modified = new Date(typeof modifiedMs === 'number' ? modifiedMs : Number.NaN);
   if (Number.isNaN(modified.getTime())) throw nonsense();
   return {
     path,

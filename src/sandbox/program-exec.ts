@@ -188,7 +188,8 @@ function readHow({ failed, signal, exitCode }: Record<string, unknown>): ExecEnd
   return { kind: 'signaled', signal: SIGNAL_NAMES.get(number) ?? `SIG${Math.min(number, 255)}` };
 }
 
-const text = (value: unknown, maxChars: number) => String(value ?? 'unknown').slice(0, maxChars);
+const text = (value: unknown, maxChars: number) =>
+  typeof value === 'string' ? value.slice(0, maxChars) : 'unknown';
 
 const count = (value: unknown) =>
   typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : undefined;

@@ -143,7 +143,7 @@ export async function startHostileGround(t: Test, options: GroundOptions = {}): 
       const { status } = await client.call('DELETE', `/v1/sessions/${id}`);
       if (status !== 200) complaints.push(`a session could not be deleted: ${status}`);
     }
-    complaints.push(...processesBelow(pid).map(({ name }) => `${name} outlived its session`));
+    complaints.push(...inSandboxes(pid).map(({ name }) => `${name} outlived its session`));
     service.child.kill('SIGTERM');
     const code = await service.exited;
     if (code !== 0) complaints.push(`the service ended with ${code}: ${service.stderr()}`);
@@ -216,12 +216,16 @@ async function outputOf({ url }: Client, { taskId }: Task): Promise<Output> {
   return { stdout: await text('stdout'), stderr: await text('stderr') };
 }
 
+/** The service has other children as well, such as the one that unpacks pip after its start. */
+const inSandboxes = (service: number) =>
+  processesBelow(service).filter(({ name, innerPids }) => name === 'bwrap' || innerPids.length > 0);
+
 /** What a task left running, once processes have been made for the next ones. */
 async function leftBehind(service: number, level: string): Promise<string[]> {
   const most = level === 'full' ? AT_REST.full : AT_REST.oneshot;
   const until = performance.now() + AT_REST_WITHIN_MS;
   for (;;) {
-    const all = processesBelow(service);
+    const all = inSandboxes(service);
     // A program is the second in its own namespace; whatever else is in there it has made.
     const made = all.filter(({ innerPids }) => innerPids.length > 1 && innerPids[1]! > 2);
     if (made.length === 0 && all.length <= most) return [];

@@ -1,67 +1,9 @@
 // The client of an agent, against an agent that is hostile, slow or dead: its frames are written by the test.
-import { PassThrough } from 'node:stream';
-import { pino } from 'pino';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { deferred } from '../../src/lib/deferred.js';
-import { Agent } from '../../src/sandbox/agent.js';
-import type { LaunchEnd } from '../../src/sandbox/launch.js';
 import { ProgramExec } from '../../src/sandbox/program-exec.js';
-import type { ProgramGroup } from '../../src/sandbox/program-group.js';
-import { FrameParser, frameHeader } from '../../src/sandbox/protocol.js';
-import type { OutputSink } from '../../src/sandbox/sandbox.js';
 import { until } from '../helpers/event-client.js';
-
-/** What the agent was told, and a way to say things in its name. */
-function fakeAgent(t: Test, options: { group?: Partial<ProgramGroup>; idleMs?: number } = {}) {
-  const [stdin, stdout] = [new PassThrough(), new PassThrough()];
-  const ended = deferred<LaunchEnd>();
-  const told: { type: string; id: number; payload: Buffer }[] = [];
-  const parser = new FrameParser((type, id, payload) => told.push({ type, id, payload }));
-  stdin.on('data', (chunk) => parser.push(chunk));
-  const agent = new Agent({
-    launched: {
-      ...{ pid: 1, stdin, stdout, ended: ended.promise },
-      kill: () => ended.resolve({ code: null, signal: 'SIGKILL', stderr: '' }),
-    },
-    groupFor: async () => (options.group as ProgramGroup | undefined) ?? null,
-    groupCounts: false,
-    idleMs: options.idleMs ?? null,
-    log: pino({ level: 'silent' }),
-  });
-  t.teardown(() => agent.kill('the test is over'));
-  return {
-    agent,
-    told,
-    stdout,
-    say(type: string, id: number, what: unknown = '') {
-      const payload = Buffer.isBuffer(what)
-        ? what
-        : Buffer.from(typeof what === 'string' ? what : JSON.stringify(what));
-      stdout.write(Buffer.concat([frameHeader(type, id, payload.length), payload]));
-    },
-    wasTold: (type: string) => until(() => told.find((frame) => frame.type === type)),
-    die: (stderr = '') => ended.resolve({ code: 1, signal: null, stderr }),
-  };
-}
-
-function program(sink: OutputSink = () => {}, stdin = ''): ProgramExec {
-  return new ProgramExec(
-    Buffer.from('{"code":"1"}'),
-    undefined,
-    { stdin: Buffer.from(stdin), stdinOpen: stdin !== '' },
-    sink,
-  );
-}
-
-async function started(t: Test, options: Parameters<typeof fakeAgent>[1] = {}, exec = program()) {
-  const fake = fakeAgent(t, options);
-  fake.agent.run(exec);
-  fake.say('N', 5, { keeper: 3 });
-  await fake.wasTold('R');
-  return { ...fake, exec };
-}
-
-const EXITED = { exitCode: 0, signal: null, killed: 0, cpuMs: 1, peakMemoryBytes: 1 };
+import { EXITED, fakeAgent, program, started } from '../helpers/fake-agent.js';
 
 t.test('a program runs in the process that waits, and its end is told once', async (t) => {
   const { say, exec, told } = await started(t);

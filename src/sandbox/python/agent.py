@@ -145,11 +145,15 @@ class Agent:
         os.read(self._wake, 4096)
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
             except ChildProcessError:
                 return
             if pid == 0:
                 return
+            if os.WIFSTOPPED(status):
+                # Without a namespace of its own a program can stop its keeper, which must be there at its end.
+                os.kill(pid, signal.SIGCONT)
+                continue
             ended = self.children.pop(pid, None)
             if ended:
                 ended(status)
