@@ -26,6 +26,8 @@ import { SESSION_STATES } from './sessions/schema.js';
 import { Sessions } from './sessions/service.js';
 import { Sweeper } from './sessions/sweeper.js';
 import { SqliteStore } from './store/sqlite.js';
+import { Admission } from './tasks/admission.js';
+import { Places } from './tasks/places.js';
 import { TaskRepository } from './tasks/repository.js';
 import { taskRoutes } from './tasks/routes.js';
 import { Tasks } from './tasks/service.js';
@@ -78,6 +80,8 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
       idleMs: config.EGRESS_IDLE_SECONDS * 1000,
     },
   });
+  const places = new Places({ total: config.MAX_RUNNING_TASKS, perTenant: config.MAX_TENANT_RUNNING_TASKS });
+  const admission = new Admission(config, places);
   const tools = toolRegistry();
   const submission = submissionSchemas(tools);
 
@@ -89,6 +93,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
     config,
     log,
     requireRoom: () => retention.requireRoom(),
+    places,
     endTasks: (live) => tasks.endAllOf(live),
     takeCheckpoint: (live, name) => checkpoints.takeAtEnd(live, name),
     fillWorkspace: (principal, checkpointId, sandbox) =>
@@ -103,6 +108,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
     config,
     log,
     requireRoom: () => retention.requireRoom(),
+    admission,
     onEnded: (task) => metrics.taskEnded(task),
   });
   const checkpoints: Checkpoints = new Checkpoints({
@@ -157,7 +163,16 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
     isolation: () => driver.isolation,
   });
   const prefix = '/v1';
-  await server.register(sessionRoutes, { prefix, sessions });
+  await server.register(sessionRoutes, {
+    prefix,
+    sessions,
+    capacity: ({ tenant }) => ({
+      ...sessions.slots(),
+      queuedTasks: admission.waiting(),
+      runningTasks: sessions.runningTasks,
+      ...admission.queues(tenant),
+    }),
+  });
   await server.register(taskRoutes, { prefix, tasks, sessions, tools, submission: submission.union });
   await server.register(toolRoutes, { prefix, tools });
   await server.register(checkpointRoutes, { prefix, checkpoints });
@@ -174,8 +189,8 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
     cancelTask: (principal, taskId, reason) => tasks.cancel(principal, taskId, reason),
     writeStdin: (principal, taskId, bytes, close) => tasks.writeStdin(principal, taskId, bytes, close),
   });
-  metrics.watch('tasks_queued', () => sessions.capacity().queuedTasks);
-  metrics.watch('tasks_running', () => sessions.capacity().runningTasks);
+  metrics.watch('tasks_queued', () => admission.waiting());
+  metrics.watch('tasks_running', () => sessions.runningTasks);
   metrics.watchSessions(SESSION_STATES, () => sessions.countByState());
 
   async function start(): Promise<void> {

@@ -1,6 +1,6 @@
 // Every setting, described once; read once, at the start. A wrong value stops the start with key, value and rule.
 import { isIP } from 'node:net';
-import { availableParallelism } from 'node:os';
+import { availableParallelism, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type Static, Type } from '@sinclair/typebox';
 import envSchema from 'env-schema';
@@ -55,6 +55,13 @@ export const Settings = Type.Object({
   }),
   MAX_SESSIONS: Count(50, 'Sessions that may exist at once.', 1),
   MAX_QUEUED_TASKS: Count(100, 'Tasks that may wait in one session.', 1),
+  MAX_TENANT_QUEUED_TASKS: Count(2000, 'Tasks that may wait in all sessions of one tenant.', 1),
+  MAX_TOTAL_QUEUED_TASKS: Count(5000, 'Tasks that may wait in all sessions of the service.', 1),
+  MAX_RUNNING_TASKS: Count(
+    0,
+    'Tasks that may run at once in the whole service, background tasks not counted; sessions take turns for the places. 0: one for each 128 MiB of memory, at least 16.',
+  ),
+  MAX_TENANT_RUNNING_TASKS: Count(0, 'How many of these places one tenant may have; 0 for all.'),
   MAX_BACKGROUND_TASKS: Count(16, 'Background tasks that may run in one session.', 0),
   MAX_SOCKETS: Count(2000, 'WebSocket and SSE readers at once; more are refused with 1013 or 503.', 1),
   DEFAULT_MEMORY_MB: Count(512, 'Memory of a session that asks for none, MiB.', 32),
@@ -198,12 +205,15 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
     Object.keys(Settings.properties).flatMap((key) => (env[key] ? [[key, env[key]]] : [])),
   );
   const settings = parseSettings(given);
+  const maxRunningTasks = settings.MAX_RUNNING_TASKS || placesForTasks();
   const config: Config = {
     ...settings,
     DATA_DIR: resolve(settings.DATA_DIR),
     CHECKPOINT_DIR: settings.CHECKPOINT_DIR
       ? resolve(settings.CHECKPOINT_DIR)
       : join(resolve(settings.DATA_DIR), 'checkpoints'),
+    MAX_RUNNING_TASKS: maxRunningTasks,
+    MAX_TENANT_RUNNING_TASKS: settings.MAX_TENANT_RUNNING_TASKS || maxRunningTasks,
     MAX_CPU_PERCENT: settings.MAX_CPU_PERCENT || 100 * availableParallelism(),
     API_KEYS: splitList(settings.API_KEYS),
     ALLOWED_HOSTS: splitList(settings.ALLOWED_HOSTS).map((host) => host.toLowerCase()),
@@ -322,6 +332,13 @@ function splitList(text: string): string[] {
     .split(',')
     .map((part) => part.trim())
     .filter((part) => part !== '');
+}
+
+/** Memory is what many tasks run out of first: processors and the wait for a network are shared well. A task may use
+ *  more than its share, and most use less. */
+function placesForTasks(): number {
+  const memoryBytes = Math.min(process.constrainedMemory() || Number.POSITIVE_INFINITY, totalmem());
+  return Math.max(16, Math.floor(memoryBytes / (128 * 1024 * 1024)));
 }
 
 /** pypi.org keeps its files on another host; an index of one's own is taken to serve them itself. */

@@ -118,11 +118,30 @@ export class StdinClosed extends PublicError {
 }
 
 export class TooManyTasks extends PublicError {
-  constructor(what: string, limit: number, retryAfterSeconds: number) {
-    super('TOO_MANY_TASKS', `The session already has ${limit} ${what} tasks, the most it may have.`, {
-      suggestion: 'Wait for one to end, or use another session.',
+  constructor(
+    owner: 'session' | 'tenant',
+    what: 'queued' | 'background',
+    limit: number,
+    retryAfterSeconds: number,
+  ) {
+    super('TOO_MANY_TASKS', `The ${owner} already has ${limit} ${what} tasks, the most it may have.`, {
+      suggestion:
+        owner === 'session' ? 'Wait for one to end, or use another session.' : 'Wait for some to end.',
       retryAfterSeconds,
     });
+  }
+}
+
+export class ServiceBusy extends PublicError {
+  constructor(limit: number, retryAfterSeconds: number) {
+    super(
+      'CAPACITY_EXCEEDED',
+      `capacity exceeded: ${limit} tasks wait already, the most the service takes.`,
+      {
+        suggestion: 'Try again when some have ended; GET /v1/capacity shows the queues.',
+        retryAfterSeconds,
+      },
+    );
   }
 }
 

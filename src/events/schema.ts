@@ -2,7 +2,7 @@
 import { type Static, type TProperties, Type } from '@sinclair/typebox';
 import { closed, discriminated, nullable, ref, stringEnum, Timestamp } from '../lib/typebox.js';
 import { SessionState } from '../sessions/schema.js';
-import { Ending, TaskStatus, Usage } from '../tasks/schema.js';
+import { Ending, EstimatedWaitMs, TaskStatus, Usage } from '../tasks/schema.js';
 
 const envelope = {
   seq: Type.Integer({ minimum: 1, description: 'Counts in the session without holes.' }),
@@ -50,6 +50,15 @@ export const TaskQueuedEvent = taskEvent('task.queued', 'TaskQueuedEvent', {
   tool: Type.String(),
   position: Type.Integer({ minimum: 0, description: 'Tasks before it in the session’s lane.' }),
   background: Type.Boolean(),
+  estimatedWaitMs: Type.Optional(EstimatedWaitMs),
+});
+
+export const TaskWaitingEvent = taskEvent('task.waiting', 'TaskWaitingEvent', {
+  queuePosition: Type.Integer({
+    minimum: 1,
+    description: '1 is next. Told at 1, 2, 4, 8, …, and to one task at most every 5 s.',
+  }),
+  estimatedWaitMs: Type.Optional(EstimatedWaitMs),
 });
 
 export const TaskStartedEvent = taskEvent('task.started', 'TaskStartedEvent', { queueMs: Type.Number() });
@@ -98,6 +107,7 @@ export const EVENT_SCHEMAS = [
   SessionExpiringEvent,
   SessionNetworkEvent,
   TaskQueuedEvent,
+  TaskWaitingEvent,
   TaskStartedEvent,
   TaskProgressEvent,
   TaskOutputEvent,

@@ -3,6 +3,7 @@ import { Type } from '@sinclair/typebox';
 import { listQuery, listReply, listRequest, toPage } from '../http/paging.js';
 import { errorResponses } from '../http/problem-schema.js';
 import type { Server } from '../http/server.js';
+import type { Principal } from '../lib/principal.js';
 import { closed, ref } from '../lib/typebox.js';
 import { Capacity, CreateSession, PatchSession, SESSION_STATES, Session, SessionId } from './schema.js';
 import type { Sessions } from './service.js';
@@ -11,7 +12,15 @@ const params = closed({ sessionId: SessionId });
 const tags = ['Sessions'];
 const SessionPage = listReply(Session, 'SessionPage');
 
-export async function sessionRoutes(app: Server, { sessions }: { sessions: Sessions }): Promise<void> {
+export interface SessionRoutesOptions {
+  readonly sessions: Sessions;
+  readonly capacity: (principal: Principal) => Capacity;
+}
+
+export async function sessionRoutes(
+  app: Server,
+  { sessions, capacity }: SessionRoutesOptions,
+): Promise<void> {
   app.addSchema(SessionPage);
 
   app.post(
@@ -128,10 +137,10 @@ export async function sessionRoutes(app: Server, { sessions }: { sessions: Sessi
         operationId: 'getCapacity',
         tags,
         summary: 'How full the service is',
-        description: 'Slots and queues of the whole service.',
+        description: 'Slots of the whole service; its queues, and those of your tenant.',
         response: { 200: ref(Capacity), ...errorResponses() },
       },
     },
-    async () => sessions.capacity(),
+    async (request) => capacity(request.principal),
   );
 }

@@ -223,17 +223,52 @@ export const Session = closed(
 );
 export type Session = Static<typeof Session>;
 
+const Queue = (whose: string) =>
+  closed(
+    {
+      running: Type.Integer({ minimum: 0, description: 'Tasks that run, background tasks not counted.' }),
+      maxRunning: Type.Integer({ minimum: 1, description: 'More wait, and sessions take turns.' }),
+      queued: Type.Integer({ minimum: 0, description: 'Tasks that were accepted and have not started.' }),
+      maxQueued: Type.Integer({ minimum: 1, description: 'More are refused.' }),
+    },
+    { description: whose },
+  );
+
 export const Capacity = closed(
   {
     total: Type.Integer({ description: 'MAX_SESSIONS.' }),
     active: Type.Integer({ description: 'Sessions that hold a slot.' }),
     available: Type.Integer(),
     queuedTasks: Type.Integer({ description: 'Tasks waiting in the lanes of all sessions.' }),
-    runningTasks: Type.Integer(),
+    runningTasks: Type.Integer({ description: 'Tasks that run, background tasks included.' }),
+    queues: closed({
+      service: Queue('Of the whole service. When `queued` is full a submission is a 503 CAPACITY_EXCEEDED.'),
+      tenant: Queue('Of the caller’s tenant. When `queued` is full a submission is a 429 TOO_MANY_TASKS.'),
+    }),
+    estimatedWaitMs: Type.Optional(
+      Type.Number({
+        minimum: 0,
+        description:
+          'How long the first task of an idle session would wait for a place now: 0 while one is free; absent while no task has ended since the service started. An estimate, computed as that of a task.',
+      }),
+    ),
   },
   {
     $id: 'Capacity',
-    examples: [{ total: 50, active: 3, available: 47, queuedTasks: 0, runningTasks: 1 }],
+    examples: [
+      {
+        total: 50,
+        active: 3,
+        available: 47,
+        queuedTasks: 0,
+        runningTasks: 1,
+        queues: {
+          service: { running: 1, maxRunning: 192, queued: 0, maxQueued: 5000 },
+          tenant: { running: 1, maxRunning: 192, queued: 0, maxQueued: 2000 },
+        },
+        estimatedWaitMs: 0,
+      },
+    ],
   },
 );
 export type Capacity = Static<typeof Capacity>;

@@ -18,6 +18,7 @@ import type { Sandbox, SandboxDriver, SandboxSpec } from '../sandbox/sandbox.js'
 import type { SessionRow } from '../store/schema.js';
 import { DuplicateKey } from '../store/store.js';
 import { Lane } from '../tasks/lane.js';
+import type { Places } from '../tasks/places.js';
 import { egressOf, resolveNetwork, sandboxSpec } from './defaults.js';
 import { mergeLabels } from './labels.js';
 import { LiveSession, type StateChange } from './live-session.js';
@@ -25,7 +26,7 @@ import { networkEvents } from './network-events.js';
 import { newSessionRow } from './new-session.js';
 import { sessionRecord } from './record.js';
 import type { SessionFilter, SessionRepository } from './repository.js';
-import { type Capacity, type CreateSession, isOver, type PatchSession, type Session } from './schema.js';
+import { type CreateSession, isOver, type PatchSession, type Session } from './schema.js';
 
 export interface SessionsOptions {
   readonly repository: SessionRepository;
@@ -35,6 +36,8 @@ export interface SessionsOptions {
   readonly log: Logger;
   /** Throws StoreFull while nothing more may be stored. */
   readonly requireRoom: () => void;
+  /** In which their tasks run. */
+  readonly places: Places;
   /** Ends all tasks of a session as `sessionEnded`; resolves when they are gone. */
   readonly endTasks: (live: LiveSession) => Promise<void>;
   /** Takes a checkpoint of a session whose tasks are over. */
@@ -289,17 +292,16 @@ export class Sessions {
     return counts;
   }
 
-  capacity(): Capacity {
-    const lives = this.allLive;
-    const active = this.#live.size + this.#creating;
+  /** Of all sessions, background tasks included. */
+  get runningTasks(): number {
+    return this.allLive.reduce((sum, live) => sum + live.lane.running, 0);
+  }
+
+  /** How many there may be and are, those included that are being made. */
+  slots(): { total: number; active: number; available: number } {
     const total = this.#options.config.MAX_SESSIONS;
-    return {
-      total,
-      active,
-      available: Math.max(0, total - active),
-      queuedTasks: lives.reduce((sum, live) => sum + live.lane.waiting, 0),
-      runningTasks: lives.reduce((sum, live) => sum + live.lane.running, 0),
-    };
+    const active = this.#live.size + this.#creating;
+    return { total, active, available: Math.max(0, total - active) };
   }
 
   /** Brings the sessions of the last run back, and finishes ends that it had begun. Before any request. */
@@ -363,7 +365,7 @@ export class Sessions {
   }
 
   #enliven(row: SessionRow, sandbox: Sandbox): LiveSession {
-    const live = new LiveSession(row, sandbox, new Lane(row.concurrency));
+    const live = new LiveSession(row, sandbox, new Lane({ ...row, places: this.#options.places }));
     this.#live.set(row.id, live);
     this.#liveByName.set(nameOf(row.tenant, row.session_id), live);
     return live;

@@ -21,6 +21,8 @@ export interface LiveTaskFacts {
 export class LiveTask implements Job {
   readonly ending = new FirstEnding();
   readonly acceptedAt = performance.now();
+  /** When it was last told where it stands in the queue, on the same clock. */
+  toldQueueAt = this.acceptedAt;
   status: 'queued' | 'running' = 'queued';
   /** The program that runs for it, while one does. */
   exec: Exec | undefined;

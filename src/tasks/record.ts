@@ -9,10 +9,17 @@ const SHOWN_ARGUMENT_CHARS = 4096;
 const time = (epochMs: number) => new Date(epochMs).toISOString();
 const timeOrNull = (epochMs: number | null) => (epochMs === null ? null : time(epochMs));
 
+/** Where a task stands while it waits; nothing of it is known of one that does not. */
+export type QueueFacts = Pick<Task, 'queuePosition' | 'estimatedWaitMs'>;
+
 export function taskRecord(
   row: TaskRow,
   sessionId: string,
-  more: { queuePosition?: number; outputs?: Record<string, unknown>; outputsRemoved?: boolean } = {},
+  {
+    outputs,
+    outputsRemoved,
+    ...queue
+  }: QueueFacts & { outputs?: Record<string, unknown>; outputsRemoved?: boolean } = {},
 ): Task {
   return {
     taskId: row.task_id,
@@ -24,14 +31,14 @@ export function taskRecord(
     metadata: JSON.parse(row.metadata) as Metadata,
     status: row.status as TaskStatus,
     ...(row.ending === null ? {} : { ending: JSON.parse(row.ending) as Ending }),
-    ...(more.outputs ? { outputs: more.outputs } : {}),
-    ...(more.outputsRemoved ? { outputsRemoved: true } : {}),
+    ...(outputs ? { outputs } : {}),
+    ...(outputsRemoved ? { outputsRemoved: true } : {}),
     createdAt: time(row.created_at),
     startedAt: timeOrNull(row.started_at),
     endedAt: timeOrNull(row.ended_at),
     queueMs: row.queue_ms,
     durationMs: row.duration_ms,
-    ...(more.queuePosition ? { queuePosition: more.queuePosition } : {}),
+    ...queue,
     ...(row.usage === null ? {} : { usage: JSON.parse(row.usage) as Usage }),
     firstSeq: row.first_seq,
     lastSeq: row.last_seq,

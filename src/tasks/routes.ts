@@ -47,7 +47,7 @@ export async function taskRoutes(
         tags,
         summary: 'Submit a task',
         description:
-          'Accepted tasks run in order, as many at once as the session’s `concurrency`. A client that goes away changes nothing.',
+          'Accepted tasks run in order, as many at once as the session’s `concurrency`, in places that the sessions of the service share in turns. When a queue is full the refusal’s `Retry-After` is computed from how fast it moves (1 to 60 s). A client that goes away changes nothing.',
         params: sessionParams,
         querystring: closed({ wait }),
         body: ref(submission),
@@ -60,6 +60,7 @@ export async function taskRoutes(
             'SESSION_ENDED',
             'TASK_ID_CONFLICT',
             'TOO_MANY_TASKS',
+            'CAPACITY_EXCEEDED',
             'ISOLATION_UNAVAILABLE',
             'OUT_OF_DISK',
           ),

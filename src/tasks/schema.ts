@@ -89,6 +89,12 @@ export function statusOf(
   }
 }
 
+export const EstimatedWaitMs = Type.Number({
+  minimum: 0,
+  description:
+    'About how long it still waits. Computed from the turns before it, in its session and where the places of the tenant or the service are full, and the mean time of the tasks that ended lately (the newest count most). An estimate: work unlike theirs, and holds by a checkpoint, make it wrong. Absent while no task has ended since the service started.',
+});
+
 export const Usage = closed(
   {
     cpuMs: Type.Optional(Type.Number({ minimum: 0, description: 'CPU time of all its processes.' })),
@@ -183,6 +189,7 @@ export const Task = closed(
     queueMs: nullable(Type.Number()),
     durationMs: nullable(Type.Number({ description: 'From start to end, on a monotonic clock.' })),
     queuePosition: Type.Optional(Type.Integer({ minimum: 1, description: 'While queued: 1 is next.' })),
+    estimatedWaitMs: Type.Optional(EstimatedWaitMs),
     usage: Type.Optional(ref(Usage)),
     firstSeq: Type.Integer({ description: 'Its first event.' }),
     lastSeq: nullable(Type.Integer({ description: 'Its last event, task.ended; null until then.' })),

@@ -8,7 +8,6 @@ import {
   TaskIdConflict,
   TaskNotFound,
   TaskNotRunning,
-  TooManyTasks,
   UnknownTool,
 } from '../errors.js';
 import type { Journal } from '../events/journal.js';
@@ -24,11 +23,13 @@ import type { Sessions } from '../sessions/service.js';
 import type { TaskRow } from '../store/schema.js';
 import { DuplicateKey, type Statement, UnitRejected } from '../store/store.js';
 import type { ToolRegistry } from '../tools/registry.js';
+import type { Admission } from './admission.js';
 import { resolveConstraints, type TaskLimits } from './constraints.js';
 import { type EndedTask, Executor } from './executor.js';
 import { endLostTask } from './interrupted.js';
 import { LiveTask } from './live-task.js';
-import { taskRecord } from './record.js';
+import { QueueNews } from './queue-news.js';
+import { type QueueFacts, taskRecord } from './record.js';
 import { SESSION_OPEN, type TaskFilter, type TaskRepository } from './repository.js';
 import type { CancelResult, Constraints, Task, TaskSubmission } from './schema.js';
 import { StoredOutput } from './stored-output.js';
@@ -51,6 +52,7 @@ export interface TasksOptions {
   readonly log: Logger;
   /** Throws StoreFull while nothing more may be stored. */
   readonly requireRoom: () => void;
+  readonly admission: Admission;
   readonly onEnded: (task: EndedTask) => void;
   readonly now?: () => number;
 }
@@ -60,6 +62,7 @@ export class Tasks {
   readonly #now: () => number;
   readonly #executor: Executor;
   readonly #view: TaskView;
+  readonly #news: QueueNews;
   /** Tasks that have not ended, by internal id. */
   readonly #live = new Map<string, LiveTask>();
   /** The same, by tenant and public id. */
@@ -72,6 +75,7 @@ export class Tasks {
     this.#now = options.now ?? Date.now;
     this.#executor = new Executor(options);
     this.#view = new TaskView(options.repository, options.tools);
+    this.#news = new QueueNews(options);
   }
 
   /** Accepts a task: when this resolves it is stored and will end exactly once. `extra` is stored with it. */
@@ -94,7 +98,7 @@ export class Tasks {
     this.#options.requireRoom();
     if (!tool.inService) requireIsolation(this.#options.driver);
     const limits = resolveConstraints(submission.constraints ?? {}, live.limits, this.#options.config);
-    this.#requireRoom(live, submission.background ?? false);
+    this.#options.admission.requireRoom(live, submission.background ?? false);
     const task = this.#liveTask(row, submission.arguments, live, limits);
     this.#remember(task);
     const kind = row.background ? 'background' : 'lane';
@@ -114,7 +118,7 @@ export class Tasks {
       live.accepting[kind] -= 1;
     }
     this.#enqueue(task);
-    return taskRecord({ ...row, first_seq: firstSeq }, sessionId, { queuePosition: this.#position(id) });
+    return taskRecord({ ...row, first_seq: firstSeq }, sessionId, this.#queueOf(id));
   }
 
   async get(principal: Principal, taskId: string): Promise<Task> {
@@ -137,7 +141,7 @@ export class Tasks {
   async list(filter: TaskFilter, sessionId: string): Promise<{ items: Task[]; last: TaskRow | undefined }> {
     const rows = await this.#options.repository.list(filter);
     return {
-      items: rows.map((row) => taskRecord(row, sessionId, { queuePosition: this.#position(row.id) })),
+      items: rows.map((row) => taskRecord(row, sessionId, this.#queueOf(row.id))),
       last: rows.at(-1),
     };
   }
@@ -227,15 +231,23 @@ export class Tasks {
   }
 
   #run(task: LiveTask): Promise<void> {
+    this.#leaveQueue(task);
     return this.#executor.execute(task).finally(() => this.#forget(task));
+  }
+
+  #leaveQueue(task: LiveTask): void {
+    this.#options.admission.leave(task);
+    this.#news.moved(task.session);
   }
 
   #remember(task: LiveTask): void {
     this.#live.set(task.facts.id, task);
+    if (task.status === 'queued') this.#options.admission.enter(task);
     this.#liveByName.set(nameOf(task.facts.tenant, task.facts.taskId), task);
   }
 
   #forget(task: LiveTask): void {
+    this.#options.admission.leave(task);
     this.#live.delete(task.facts.id);
     const name = nameOf(task.facts.tenant, task.facts.taskId);
     if (this.#liveByName.get(name) === task) this.#liveByName.delete(name);
@@ -253,6 +265,7 @@ export class Tasks {
   }
 
   #endUnstarted(task: LiveTask): void {
+    this.#leaveQueue(task);
     void this.#executor.endUnstarted(task).finally(() => this.#forget(task));
   }
 
@@ -270,7 +283,12 @@ export class Tasks {
         {
           type: 'task.queued',
           taskId: row.task_id,
-          data: { tool: row.tool, position: session.lane.waiting, background: task.facts.background },
+          data: {
+            tool: row.tool,
+            position: session.lane.waiting,
+            background: task.facts.background,
+            ...(task.facts.background ? {} : this.#estimate(session, session.lane.waiting + 1)),
+          },
         },
       ],
       { after: [this.#options.repository.insert(row), ...extra] },
@@ -296,25 +314,22 @@ export class Tasks {
     return new LiveTask(facts, session, this.#tool(row.tool), (task) => this.#run(task));
   }
 
-  #requireRoom(session: LiveSession, background: boolean): void {
-    const { MAX_QUEUED_TASKS, MAX_BACKGROUND_TASKS } = this.#options.config;
-    const { lane, accepting } = session;
-    if (!background && lane.waiting + accepting.lane >= MAX_QUEUED_TASKS)
-      throw new TooManyTasks('queued', MAX_QUEUED_TASKS, 1);
-    if (background && lane.inBackground + accepting.background >= MAX_BACKGROUND_TASKS)
-      throw new TooManyTasks('background', MAX_BACKGROUND_TASKS, 1);
-  }
-
   #tool(name: string) {
     const tool = this.#options.tools.get(name);
     if (!tool) throw new UnknownTool(name, [...this.#options.tools.keys()]);
     return tool;
   }
 
-  /** 1 for the task that starts next, 0 for one that does not wait. */
-  #position(id: string): number {
+  #queueOf(id: string): QueueFacts {
     const task = this.#live.get(id);
-    return task ? task.session.lane.position(task) : 0;
+    const queuePosition = task?.session.lane.position(task);
+    if (!task || !queuePosition) return {};
+    return { queuePosition, ...this.#estimate(task.session, queuePosition) };
+  }
+
+  #estimate({ lane }: LiveSession, position: number): Pick<QueueFacts, 'estimatedWaitMs'> {
+    const estimatedWaitMs = lane.waitMs(position);
+    return estimatedWaitMs === undefined ? {} : { estimatedWaitMs };
   }
 
   async #find(principal: Principal, taskId: string): Promise<{ row: TaskRow; sessionId: string }> {
@@ -325,7 +340,7 @@ export class Tasks {
   }
 
   #show(row: TaskRow, sessionId: string): Promise<Task> {
-    return this.#view.show(row, sessionId, this.#position(row.id));
+    return this.#view.show(row, sessionId, this.#queueOf(row.id));
   }
 }
 

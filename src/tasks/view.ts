@@ -4,7 +4,7 @@ import { OUTPUT_STREAMS, type OutputStream } from '../events/schema.js';
 import type { TaskRow } from '../store/schema.js';
 import type { ToolRegistry } from '../tools/registry.js';
 import { SHOWN_STREAM_BYTES, shownRanges, shownRest, shownText } from './outputs.js';
-import { taskRecord } from './record.js';
+import { type QueueFacts, taskRecord } from './record.js';
 import type { TaskRepository } from './repository.js';
 import type { Task } from './schema.js';
 import { StoredOutput } from './stored-output.js';
@@ -19,8 +19,8 @@ export class TaskView {
   }
 
   /** The whole task; outputs once it has ended. */
-  async show(row: TaskRow, sessionId: string, queuePosition: number): Promise<Task> {
-    if (row.ended_at === null) return taskRecord(row, sessionId, { queuePosition });
+  async show(row: TaskRow, sessionId: string, queue: QueueFacts): Promise<Task> {
+    if (row.ended_at === null) return taskRecord(row, sessionId, queue);
     const outputs = JSON.parse(row.outputs ?? '{}') as Record<string, unknown>;
     const outputsRemoved = row.outputs === null;
     if (!this.#tools.get(row.tool)?.hasStreams)

@@ -16,6 +16,7 @@ import type { CreateSession, Session } from '../../src/sessions/schema.js';
 import type { Sessions } from '../../src/sessions/service.js';
 import type { SessionRow } from '../../src/store/schema.js';
 import { Lane } from '../../src/tasks/lane.js';
+import { Places } from '../../src/tasks/places.js';
 import { addSession, openJournal, silent } from './store.js';
 import { treePrograms } from './tree.js';
 
@@ -67,7 +68,10 @@ export async function checkpointBench(
       freeze: async () => 'idle',
       thaw: async () => {},
     } as unknown as Sandbox;
-    live.set(row.session_id, new LiveSession(row, sandbox, new Lane(1)));
+    live.set(
+      row.session_id,
+      new LiveSession(row, sandbox, new Lane({ ...row, places: new Places({ total: 1, perTenant: 1 }) })),
+    );
     return { live: live.get(row.session_id)!, root };
   };
 

@@ -138,7 +138,7 @@ t.test('a refusal is replayed, but not one that may be lifted, nor a failure of 
   const ran = { times: 0 };
   const errors = [
     [() => new SessionNotFound('s'), 1],
-    [() => new TooManyTasks('queued', 100, 1), 2],
+    [() => new TooManyTasks('session', 'queued', 100, 1), 2],
     [() => new CapacityExceeded(50), 2],
     [() => new Error('bug'), 2],
   ] as const;

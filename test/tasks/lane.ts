@@ -1,6 +1,7 @@
 import t from 'tap';
 import { deferred } from '../../src/lib/deferred.js';
 import { type Job, Lane } from '../../src/tasks/lane.js';
+import { Places } from '../../src/tasks/places.js';
 
 /** A job that notes its start and runs until it is let go. */
 function job(name: string, started: string[]) {
@@ -12,11 +13,14 @@ function job(name: string, started: string[]) {
   return { run, finish: () => gate.resolve() } satisfies Job & { finish(): void };
 }
 
+const laneOf = (concurrency: number) =>
+  new Lane({ concurrency, places: new Places({ total: 100, perTenant: 100 }), tenant: 'default' });
+
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 t.test('jobs start in the order in which they came, as many at once as the lane allows', async (t) => {
   const started: string[] = [];
-  const lane = new Lane(2);
+  const lane = laneOf(2);
   const [a, b, c] = [job('a', started), job('b', started), job('c', started)];
   for (const item of [a, b, c]) lane.add(item);
   t.same(started, ['a', 'b']);
@@ -32,7 +36,7 @@ t.test('jobs start in the order in which they came, as many at once as the lane 
 
 t.test('a background job starts at once and holds no place', async (t) => {
   const started: string[] = [];
-  const lane = new Lane(1);
+  const lane = laneOf(1);
   const first = job('first', started);
   const beside = job('beside', started);
   const second = job('second', started);
@@ -48,7 +52,7 @@ t.test('a background job starts at once and holds no place', async (t) => {
 
 t.test('a held lane starts nothing, background included, until every hold is gone', async (t) => {
   const started: string[] = [];
-  const lane = new Lane(2);
+  const lane = laneOf(2);
   const letGo = lane.hold();
   const letGoToo = lane.hold();
   const a = job('a', started);
@@ -67,7 +71,7 @@ t.test('a held lane starts nothing, background included, until every hold is gon
 
 t.test('a background job that comes to a held lane starts beside it when the hold ends', async (t) => {
   const started: string[] = [];
-  const lane = new Lane(1);
+  const lane = laneOf(1);
   const running = job('running', started);
   const beside = job('beside', started);
   const taken = job('taken', started);
@@ -87,7 +91,7 @@ t.test('a background job that comes to a held lane starts beside it when the hol
 
 t.test('a waiting job can be taken out, a running one cannot', async (t) => {
   const started: string[] = [];
-  const lane = new Lane(1);
+  const lane = laneOf(1);
   const running = job('running', started);
   const waiting = job('waiting', started);
   lane.add(running);
@@ -101,7 +105,7 @@ t.test('a waiting job can be taken out, a running one cannot', async (t) => {
 });
 
 t.test('whenIdle resolves at once for an idle lane and for everyone who waits', async (t) => {
-  const lane = new Lane(1);
+  const lane = laneOf(1);
   await lane.whenIdle();
   const only = job('only', []);
   lane.add(only);
