@@ -2,7 +2,7 @@
 // workspaces of an earlier run again.
 import { execFile } from 'node:child_process';
 import { readdir, readFile, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { IsolationUnavailable } from '../errors.js';
 import { Undo } from '../lib/undo.js';
@@ -88,10 +88,8 @@ export class BubblewrapDriver implements SandboxDriver {
     const host = this.#hostOrRefusal();
     const workspace = this.#workspace(host, spec.id, uid);
     if (!workspace.exists()) throw new Error(`the workspace of ${spec.id} is gone`);
-    if (uid !== null) {
-      this.#uids?.claim(uid);
-      await killAllOf(uid);
-    }
+    if (uid !== null) this.#uids?.claim(uid);
+    await killAllIn(workspace);
     return this.#add(host, spec, workspace);
   }
 
@@ -227,12 +225,14 @@ async function pythonVersion(): Promise<string> {
   return stdout.trim();
 }
 
-/** What an earlier run left, should it have lost its parent without dying with it. */
-async function killAllOf(uid: number): Promise<void> {
+/** What an earlier run left, should it have lost its parent without dying with it: all that have this workspace mounted,
+ *  which is how anything could still write there. Not all of its uid, which another service on this host may use too. */
+async function killAllIn(workspace: Workspace): Promise<void> {
+  const mounted = `/${basename(workspace.directory)}/${basename(workspace.path)} /workspace `;
   for (const name of await readdir('/proc')) {
     if (!/^\d+$/.test(name)) continue;
-    const status = await readFile(`/proc/${name}/status`, 'latin1').catch(() => '');
-    if (Number(/^Uid:\s+(\d+)/m.exec(status)?.[1] ?? -1) !== uid) continue;
+    const mounts = await readFile(`/proc/${name}/mountinfo`, 'utf8').catch(() => '');
+    if (!mounts.includes(mounted)) continue;
     try {
       process.kill(Number(name), 'SIGKILL');
     } catch (error) {

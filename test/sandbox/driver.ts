@@ -38,6 +38,31 @@ t.test('what was in a workspace is there after a restart, and what ran is not', 
   t.equal((await run(after, 'print(open("kept").read())')).stdout, 'yes\n');
 });
 
+t.test(
+  'what still runs in a workspace is ended when it is found again, and nothing else of its uid',
+  async (t) => {
+    const [dataDir, elsewhere] = [await directory(t), await directory(t)];
+    const [spec, other] = [sandboxSpec(), sandboxSpec()];
+    const lasting = 'print("up", flush=True)\nprint(input(), flush=True)\ninput()';
+    const earlier = await (await startDriver(t, { dataDir })).create(spec);
+    const left = start(earlier, lasting, { stdinOpen: true });
+    await left.said('up');
+    const neighbour = await startDriver(t, { dataDir: elsewhere });
+    await neighbour.create(other);
+    await neighbour.close();
+    const inUse = join(elsewhere, 'sandboxes/workspaces', other.id, 'workspace');
+    if (earlier.uid !== null) chownSync(inUse, earlier.uid, earlier.uid);
+
+    const attached = await (await startDriver(t, { dataDir: elsewhere })).attach(other, earlier.uid);
+    t.equal((await run(attached, ['echo', 'here'])).stdout, 'here\n');
+    left.exec.writeStdin(Buffer.from('alive\n'), false);
+    await left.said('alive');
+
+    await (await startDriver(t, { dataDir })).attach(spec, earlier.uid);
+    t.match((await left.ran).end.how, { kind: 'sandboxDied' });
+  },
+);
+
 t.test('workspaces that nobody knows any more are swept away, others stay', async (t) => {
   const dataDir = await directory(t);
   const [kept, lost] = [sandboxSpec(), sandboxSpec()];
