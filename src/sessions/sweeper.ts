@@ -10,7 +10,7 @@ const SWEEP_EVERY_MS = 1000;
 const RETRY_END_MS = 60_000;
 
 export interface SweeperOptions {
-  readonly sessions: Sessions;
+  readonly sessions: Pick<Sessions, 'allLive' | 'end'>;
   readonly journal: Journal;
   readonly log: Logger;
   readonly now?: () => number;
@@ -21,6 +21,7 @@ export class Sweeper {
   readonly #now: () => number;
   #timer: NodeJS.Timeout | undefined;
   #sweeping: Promise<void> | undefined;
+  readonly #ends = new Set<Promise<void>>();
 
   constructor(options: SweeperOptions) {
     this.#options = options;
@@ -31,9 +32,11 @@ export class Sweeper {
     this.#timer ??= setInterval(() => void this.sweep(), SWEEP_EVERY_MS).unref();
   }
 
+  /** Resolves when the ends that were begun are over. */
   async close(): Promise<void> {
     clearInterval(this.#timer);
     await this.#sweeping;
+    await Promise.all(this.#ends);
   }
 
   /** One round; rounds do not overlap. */
@@ -62,12 +65,14 @@ export class Sweeper {
     else await this.#warn(live);
   }
 
-  /** Not waited for: one slow end must not keep the others from theirs. */
+  /** Not waited for in the round: one slow end must not keep the others from theirs. */
   #end(live: LiveSession, reason: string, checkpointName: string | null): void {
-    this.#options.sessions.end(live, { reason, checkpointName }).catch((error: unknown) => {
+    const end = this.#options.sessions.end(live, { reason, checkpointName }).catch((error: unknown) => {
       live.endPostponedUntil = this.#now() + RETRY_END_MS;
       this.#options.log.error({ err: error, sessionId: live.row.session_id }, 'session could not be ended');
     });
+    this.#ends.add(end);
+    void end.then(() => this.#ends.delete(end));
   }
 
   async #warn(live: LiveSession): Promise<void> {
