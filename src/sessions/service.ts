@@ -110,7 +110,7 @@ export class Sessions {
         ],
         { before: [repository.insert(row)] },
       );
-      return this.#record({ ...row, last_seq: seqs.at(-1)! }, this.#enliven(row, sandbox));
+      return sessionRecord({ ...row, last_seq: seqs.at(-1)! }, this.#enliven(row, sandbox));
     } catch (error) {
       await undo
         .run()
@@ -122,7 +122,7 @@ export class Sessions {
 
   async get(principal: Principal, sessionId: string): Promise<Session> {
     const row = await this.find(principal, sessionId);
-    return this.#record(row, this.#live.get(row.id));
+    return sessionRecord(row, this.#live.get(row.id));
   }
 
   /** The stored row. Throws SessionNotFound, also for a session of another tenant. */
@@ -166,7 +166,7 @@ export class Sessions {
 
   async list(filter: SessionFilter): Promise<{ items: Session[]; last: SessionRow | undefined }> {
     const rows = await this.#options.repository.list(filter);
-    return { items: rows.map((row) => this.#record(row, this.#live.get(row.id))), last: rows.at(-1) };
+    return { items: rows.map((row) => sessionRecord(row, this.#live.get(row.id))), last: rows.at(-1) };
   }
 
   async patch(principal: Principal, sessionId: string, patch: PatchSession): Promise<Session> {
@@ -194,7 +194,8 @@ export class Sessions {
     return this.get(principal, sessionId);
   }
 
-  /** Ends the session and gives its final record; ending one that is over answers the same record again. */
+  /** Ends the session and gives its final record; ending one that is over answers the same record again. Throws
+   *  SessionEnded when a checkpoint is wanted and the end came first, without one. */
   async delete(
     principal: Principal,
     sessionId: string,
@@ -206,8 +207,13 @@ export class Sessions {
     if (live && !live.isEnding && !force && live.isBusy) {
       throw new SessionBusy(sessionId, live.lane.waiting + live.lane.running);
     }
-    if (live) await this.end(live, { reason: 'deleted', checkpointName: checkpoint ? 'deleted' : null });
-    return this.#record(await this.find(principal, sessionId));
+    const begun = live && !live.isEnding ? null : (live?.row ?? row);
+    if (begun && checkpoint && begun.end_checkpoint === null) {
+      throw new SessionEnded(sessionId, live?.state ?? row.state);
+    }
+    const checkpointName = begun ? begun.end_checkpoint : checkpoint ? 'deleted' : null;
+    if (live) await this.end(live, { reason: 'deleted', checkpointName });
+    return sessionRecord(await this.find(principal, sessionId));
   }
 
   /** Cancels its tasks, takes a checkpoint if wanted, kills what runs, removes the workspace. When the checkpoint fails
@@ -376,10 +382,6 @@ export class Sessions {
     await this.#options.journal.append({ id: row.id, sessionId: row.session_id }, change.events, {
       after: change.statements,
     });
-  }
-
-  #record(row: SessionRow, live?: LiveSession): Session {
-    return sessionRecord(row, live);
   }
 
   #specOf(row: SessionRow): SandboxSpec {

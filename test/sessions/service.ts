@@ -214,6 +214,22 @@ t.test('sessions', async (t) => {
     t.equal(await world.readFile(copy.sessionId, 'kept.txt'), 'kept');
   });
 
+  t.test('a delete that asks for a checkpoint is refused when the end came first, without one', async (t) => {
+    const { sessionId } = await world.session();
+    const path = `/v1/sessions/${sessionId}`;
+    const first = world.call('DELETE', path);
+    await until(async () => (await world.call<Session>('GET', path)).body.state.startsWith('terminat'));
+    const refused = { status: 409, body: { code: 'SESSION_ENDED', detail: /is terminat/ } };
+    t.match(await world.call('DELETE', `${path}?checkpoint=true`), refused, 'while it ends, or just after');
+    t.match(await first, { status: 200, body: { state: 'terminated', checkpointId: null } });
+    t.match(await world.call('DELETE', `${path}?checkpoint=true`), refused);
+
+    const other = `/v1/sessions/${(await world.session()).sessionId}?checkpoint=true`;
+    const both = await Promise.all([world.call('DELETE', other), world.call('DELETE', other)]);
+    t.match(both[0], { status: 200, body: { checkpointId: /^ckp_/ } });
+    t.same(both[1].body, both[0].body, 'one checkpoint, and both are told');
+  });
+
   t.test('an idle session expires with a checkpoint, and says why', async (t) => {
     const { sessionId } = await world.session({ idleTimeoutSeconds: 10 });
     await world.writeFile(sessionId, 'kept.txt', 'kept');
