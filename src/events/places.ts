@@ -21,6 +21,10 @@ export class Places {
     return this.#lastCall.signal;
   }
 
+  get taken(): number {
+    return this.#taken.size;
+  }
+
   /** Gives the place back when called; undefined when all are taken. */
   take(cut: () => void): (() => void) | undefined {
     if (this.#taken.size >= this.limit || this.lastCall.aborted) return undefined;

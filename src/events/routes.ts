@@ -19,7 +19,7 @@ import { serveDashboard } from './dashboard-socket.js';
 import type { SessionKey } from './journal.js';
 import { readPage } from './json-page.js';
 import type { View } from './pages.js';
-import { Places } from './places.js';
+import type { Places } from './places.js';
 import type { Reader } from './reader.js';
 import { EVENT_SCHEMAS, EventPage, EventUnion, OutputStream } from './schema.js';
 import { type SocketContext, serveEvents, type TaskDoor } from './socket.js';
@@ -32,10 +32,8 @@ export interface EventRoutesOptions extends TaskDoor {
   readonly reader: Reader;
   /** Rejects with SessionNotFound when it is not there or not the caller's. */
   findSession(principal: Principal, sessionId: string): Promise<SessionKey>;
-  readonly limits: {
-    /** WebSocket and SSE readers at once. */
-    readonly readers: number;
-  };
+  /** Of WebSocket and SSE readers. */
+  readonly places: Places;
   readonly pingMs?: number;
   readonly commentMs?: number;
 }
@@ -81,8 +79,7 @@ type EventsRequest = FastifyRequest<{
 }>;
 
 export async function eventRoutes(app: Server, options: EventRoutesOptions): Promise<void> {
-  const { reader, pingMs = 20_000, commentMs = 15_000 } = options;
-  const places = new Places(options.limits.readers);
+  const { reader, places, pingMs = 20_000, commentMs = 15_000 } = options;
   const named = [
     ...EVENT_SCHEMAS,
     EventUnion,

@@ -37,9 +37,10 @@ t.test('HEAD answers what GET would, without a body, or is a 405; it takes no re
   }
   const costly = paths.filter((path) => /\/(events|archive|output\/\{stream\})$/.test(path));
   t.same(refused, costly, 'the ones that would read much, or wait, to send nothing');
-  const stream = await fetch(`${world.url}/v1/tasks/${taskId}/events`, {
+  const stream = await fetch(`${world.url}/v1/sessions/${sessionId}/events`, {
     headers: { accept: 'text/event-stream' },
   });
   t.equal(stream.status, 200, 'the one place is free');
+  t.match((await world.call('GET', '/metrics')).body, /^codegen_worker_sockets 1$/m, 'and now it is taken');
   await stream.body?.cancel();
 });

@@ -1,4 +1,5 @@
 import t from 'tap';
+import { Places } from '../../src/events/places.js';
 import { openSocket, until } from '../helpers/event-client.js';
 import { startEventService } from '../helpers/event-service.js';
 import { addSession, addTask, expiring, output, taskEnded } from '../helpers/store.js';
@@ -104,7 +105,7 @@ t.test('wrong cursors and unknown names are problems', async (t) => {
 });
 
 t.test('when the places for live readers are taken, more are refused, and pages still work', async (t) => {
-  const { http, ws, store } = await startEventService(t, { limits: { readers: 2 } });
+  const { http, ws, store } = await startEventService(t, { places: new Places(2) });
   await addSession(store, { session_id: 'my-session' });
   const events = '/v1/sessions/my-session/events';
   const first = openSocket(t, `${ws}${events}`);
