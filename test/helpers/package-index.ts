@@ -15,6 +15,8 @@ export interface PackageIndex {
   readonly hosts: readonly string[];
   /** Paths that were asked for, in order. */
   readonly requests: readonly string[];
+  /** `Authorization` headers that came. */
+  readonly passwords: readonly string[];
 }
 
 interface IndexFile {
@@ -32,7 +34,9 @@ export const realWheelsFolder: string | undefined = process.env.CODEGEN_TEST_WHE
 export async function startPackageIndex(t: Test, options: { folder?: string } = {}): Promise<PackageIndex> {
   const files = options.folder === undefined ? handMade() : filesOfFolder(options.folder);
   const requests: string[] = [];
+  const passwords: string[] = [];
   const server = createServer((request, response) => {
+    if (request.headers.authorization) passwords.push(request.headers.authorization);
     const path = decodeURIComponent((request.url ?? '').split('?')[0] ?? '');
     requests.push(path);
     const file = files.find(({ filename }) => path === `/files/${filename}`);
@@ -53,7 +57,7 @@ export async function startPackageIndex(t: Test, options: { folder?: string } = 
     return new Promise((resolve) => server.close(resolve));
   });
   const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
-  return { url: `http://${host}/simple/`, hosts: [host], requests };
+  return { url: `http://${host}/simple/`, hosts: [host], requests, passwords };
 }
 
 /** - `tinypkg` 1.0 and 1.1 need `tinydep` 2.0

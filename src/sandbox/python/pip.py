@@ -38,7 +38,8 @@ def main(arguments):
     ours = ["--proxy", PROXY, "--no-cache-dir", "--disable-pip-version-check", "--no-input"]
     if command == "install":
         ours += ["--no-compile", "--no-warn-script-location"]
-    os.environ["PIP_CONFIG_FILE"] = os.devnull
+    # Neither settings nor passwords of the session: else it could turn up at the index as somebody else.
+    os.environ["PIP_CONFIG_FILE"] = os.environ["NETRC"] = os.devnull
     from pip._internal.cli.main import main as pip
 
     sys.argv = ["pip", command]
