@@ -74,7 +74,13 @@ export const fsWrite = defineTool({
   },
 });
 
-/** Canonical base64: exactly what encoding its bytes gives again. */
+/** Canonical base64: exactly what encoding its bytes gives again. Only the end can be wrong in more than its alphabet,
+ *  so only the end is decoded. */
 function isBase64(text: string): boolean {
-  return Buffer.from(text, 'base64').toString('base64') === text;
+  const end = text.slice(-4);
+  return (
+    text.length % 4 === 0 &&
+    !/[^A-Za-z0-9+/]/.test(text.slice(0, -4)) &&
+    Buffer.from(end, 'base64').toString('base64') === end
+  );
 }
