@@ -6,7 +6,7 @@ import { workspaceRoutes } from './checkpoints/workspace-routes.js';
 import type { Config } from './config.js';
 import { ShuttingDown } from './errors.js';
 import { Journal } from './events/journal.js';
-import { Places } from './events/places.js';
+import { Places as ReaderPlaces } from './events/places.js';
 import { Reader } from './events/reader.js';
 import { eventRoutes } from './events/routes.js';
 import { Trimmer } from './events/trim.js';
@@ -67,7 +67,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
     },
   });
   const reader = new Reader({ store, journal });
-  const places = new Places(config.MAX_SOCKETS);
+  const readerPlaces = new ReaderPlaces(config.MAX_SOCKETS);
   const driver = new BubblewrapDriver({
     dataDir: config.DATA_DIR,
     log,
@@ -182,7 +182,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
   await server.register(eventRoutes, {
     prefix,
     reader,
-    places,
+    places: readerPlaces,
     findSession: (principal, sessionId) => sessions.locate(principal, sessionId),
     findTask: async (principal, taskId) => {
       const { row, sessionId } = await tasks.find(principal, taskId);
@@ -193,7 +193,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
   });
   metrics.watch('tasks_queued', () => admission.waiting());
   metrics.watch('tasks_running', () => sessions.runningTasks);
-  metrics.watch('sockets', () => places.taken);
+  metrics.watch('sockets', () => readerPlaces.taken);
   metrics.watchSessions(SESSION_STATES, () => sessions.countByState());
 
   async function start(): Promise<void> {
