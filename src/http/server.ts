@@ -36,8 +36,8 @@ export interface ServerOptions {
 /** Paths whose requests are too frequent and too dull for the log at `info`. */
 const QUIET_PATHS = new Set(['/healthz', '/readyz', '/metrics']);
 
-/** A connection without a request may have one on its way; when the server closes it is given this long. */
-const FIRST_REQUEST_MS = 500;
+/** A connection without a whole request may have one on its way; when the server closes it is given this long. */
+const REQUEST_WITHIN_MS = 500;
 
 /** A second one of these is an attack on whoever reads the other one. */
 const SINGLE_HEADERS = new Set(['host', 'authorization', 'origin', 'content-type', 'idempotency-key']);
@@ -112,29 +112,40 @@ function acceptJson(app: Server): void {
   });
 }
 
-/** A keep-alive connection that has just been used would hold up `close()` for its idle time, and one that was opened
- *  and never used, as browsers do, for a minute. */
+/** A keep-alive connection that has just been used would hold up `close()` for its idle time, and one whose request
+ *  never comes, or never comes whole, for minutes. */
 function closeConnectionsWhenClosing(app: Server): void {
-  const unused = new Set<Socket>();
-  const endUnlessUsed = (socket: Socket) => {
-    setTimeout(() => unused.has(socket) && socket.destroy(), FIRST_REQUEST_MS);
+  const open = new Set<Socket>();
+  const answering = new Map<Socket, IncomingMessage>();
+  const endUnlessAnswering = (socket: Socket) => {
+    setTimeout(() => {
+      const request = answering.get(socket);
+      const isWhole = request?.complete === true || request?.headers.upgrade !== undefined;
+      if (!isWhole) socket.destroy();
+    }, REQUEST_WITHIN_MS);
   };
   let closing = false;
   app.server.on('connection', (socket) => {
-    unused.add(socket);
-    socket.once('close', () => unused.delete(socket));
-    if (closing) endUnlessUsed(socket);
+    open.add(socket);
+    socket.once('close', () => {
+      open.delete(socket);
+      answering.delete(socket);
+    });
+    if (closing) endUnlessAnswering(socket);
   });
   app.addHook('preClose', async () => {
     closing = true;
-    for (const socket of unused) endUnlessUsed(socket);
+    for (const socket of open) endUnlessAnswering(socket);
   });
   app.addHook('onRequest', async ({ raw }) => {
-    unused.delete(raw.socket);
+    answering.set(raw.socket, raw);
     if (closing) throw new ShuttingDown();
   });
   app.addHook('onSend', async (_request, reply) => {
     if (closing) reply.header('connection', 'close');
+  });
+  app.addHook('onResponse', async ({ raw }) => {
+    if (answering.get(raw.socket) === raw) answering.delete(raw.socket);
   });
 }
 

@@ -1,5 +1,4 @@
-// Programs that stand where bubblewrap is and change what it is asked for: for hosts that cannot do all, and for a
-// sandbox that is careless.
+// A program that stands where bubblewrap is and changes what it is asked for.
 
 /** Reads the options, has `edit` change them, and becomes the real bubblewrap. Its uid, pid and descriptors stay. */
 const wrapper = (edit: string) => `
@@ -22,15 +21,11 @@ os.dup2(fd, 3)
 os.execv(real, [real, *command])
 `;
 
-/** As under Ubuntu's profile for bubblewrap: its children have no capabilities, and make no namespaces. */
-export const WITHOUT_NESTING = wrapper('drop(b"--cap-add", 1)');
-
 /**
  * Keeps every promise while it is probed, and then forgets them: the host's files and its network are there, `/`
  * can be written, /tmp is the same for all, and there is no filter.
  */
 export const CARELESS = wrapper(`
-drop(b"--cap-add", 1)
 if not is_probe:
     for name in (b"--unshare-net", b"--unshare-ipc", b"--disable-userns", b"--new-session"):
         drop(name)
