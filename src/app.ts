@@ -26,6 +26,7 @@ import { sessionRoutes } from './sessions/routes.js';
 import { SESSION_STATES } from './sessions/schema.js';
 import { Sessions } from './sessions/service.js';
 import { Sweeper } from './sessions/sweeper.js';
+import { storeProbe } from './store/probe.js';
 import { SqliteStore } from './store/sqlite.js';
 import { Admission } from './tasks/admission.js';
 import { Places } from './tasks/places.js';
@@ -57,7 +58,11 @@ export interface App {
 /** Builds everything and opens nothing: the API can be described without a store or a sandbox. */
 export async function buildApp(config: Config, { log, checkReplies = false }: AppOptions): Promise<App> {
   const metrics = new Metrics();
-  const store = new SqliteStore({ directory: config.DATA_DIR });
+  const store = new SqliteStore({
+    directory: config.DATA_DIR,
+    onWorkerLost: (err) => log.error({ err }, 'a thread of the store died'),
+  });
+  const probe = storeProbe(store);
   const journal = new Journal({
     store,
     log,
@@ -159,7 +164,10 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
     metrics,
     health: {
       isClosing: () => closing !== undefined,
-      probeStore: () => store.write([]),
+      probeStore: async () => {
+        retention.requireRoom();
+        await probe();
+      },
       isolation: () => driver.isolation,
     },
     isolation: () => driver.isolation,

@@ -1,7 +1,7 @@
 // Every public error, one line each: its name, its stable code, its HTTP status and the words for the caller.
 // Domains throw them by name; `http/problem` turns them into RFC 9457 problem+json.
 
-import { type ProblemOptions, PublicError, type Violation } from './lib/public-error.js';
+import { type Outcome, type ProblemOptions, PublicError, type Violation } from './lib/public-error.js';
 
 export * from './lib/public-error.js';
 
@@ -201,10 +201,10 @@ export class ShuttingDown extends PublicError {
 }
 
 export class StoreUnavailable extends PublicError {
-  constructor(cause: unknown) {
+  constructor(cause: unknown, outcome: Outcome = 'unknown') {
     super('STORE_UNAVAILABLE', 'The store cannot take writes at the moment.', {
       suggestion: 'Try again shortly; the operator finds the reason in the log.',
-      outcome: 'unknown',
+      outcome,
       cause,
     });
   }

@@ -1,6 +1,7 @@
 // Events are numbered and stored in one transaction, together with the change of state they tell of, and only then
 // seen by anybody: a reader can resume from any number it was given.
 import { sql } from 'kysely';
+import { StoreUnavailable } from '../errors.js';
 import type { Logger } from '../observability/logger.js';
 import type { Statement, Store } from '../store/store.js';
 import type { StoredEvent } from './line.js';
@@ -97,7 +98,11 @@ export class Journal {
     }
     statements.push(...after);
 
-    const results = await this.#store.write(statements);
+    const results = await this.#store.write(statements).catch((error: unknown) => {
+      // Perhaps it is stored, and nobody will publish it.
+      if (error instanceof StoreUnavailable) this.tails.doubt(session.id);
+      throw error;
+    });
     const advanced = results[before.length]!.rows[0] as { last_seq: number; stored_bytes: number };
     const firstSeq = advanced.last_seq - events.length + 1;
     this.#onStored({ session, count: events.length, sessionBytes: advanced.stored_bytes });

@@ -56,6 +56,14 @@ export class Tail {
     for (const follower of this.followers) follower.wake();
   }
 
+  /** Something may have been stored that was not published: only the store can tell. */
+  doubt(): void {
+    this.#batches = [];
+    this.#characters = 0;
+    this.#from = undefined;
+    for (const follower of this.followers) follower.wake();
+  }
+
   /** The batch that holds the event after `seq`; 'head' when there is none yet, 'store' when only the store can tell. */
   after(seq: number): Batch | 'head' | 'store' {
     if (this.#from === undefined || seq < this.#from) return 'store';
@@ -104,6 +112,11 @@ export class Tails {
   watch(watcher: (published: Published) => void): () => void {
     this.#watchers.add(watcher);
     return () => this.#watchers.delete(watcher);
+  }
+
+  /** Readers of the session look into the store before they go on. */
+  doubt(session: string): void {
+    this.#tails.get(session)?.doubt();
   }
 
   publish(session: Published['session'], events: readonly StoredEvent[]): void {

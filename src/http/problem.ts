@@ -4,6 +4,7 @@ import {
   InternalError,
   MethodNotAllowed,
   NotFound,
+  OutOfDisk,
   PayloadTooLarge,
   PublicError,
   UnsupportedMediaType,
@@ -28,10 +29,15 @@ export function problemDocument(error: PublicError, requestId: string): Problem 
   };
 }
 
+/** What the kernel says when a disk, or a user's share of it, is full. */
+const NO_SPACE = ['ENOSPC', 'EDQUOT'];
+
 /** The public face of anything that was thrown: public errors as they are, what Fastify refuses by name, and the rest
  *  as INTERNAL with nothing but a reference to the log. */
 export function toPublicError(error: unknown, request: FastifyRequest): PublicError {
   if (error instanceof PublicError) return error;
+  if (NO_SPACE.includes((error as NodeJS.ErrnoException | undefined)?.code ?? ''))
+    return new OutOfDisk(error);
   const { code, statusCode, message } = (error ?? {}) as Partial<FastifyError>;
   if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new PayloadTooLarge(request.routeOptions.bodyLimit);
   if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') {

@@ -1,6 +1,6 @@
 // What the service says about itself: alive, ready, its numbers and its walls.
 import { Type } from '@sinclair/typebox';
-import { IsolationUnavailable, ShuttingDown, StoreUnavailable } from '../errors.js';
+import { IsolationUnavailable, PublicError, ShuttingDown, StoreUnavailable } from '../errors.js';
 import { ref } from '../lib/typebox.js';
 import { checkHealth, type HealthOptions } from '../observability/health.js';
 import type { Metrics } from '../observability/metrics.js';
@@ -41,9 +41,12 @@ export async function serviceRoutes(app: Server, { metrics, health, isolation }:
         tags,
         summary: 'Whether the service can do its work',
         description:
-          'Open to all. 503 with the reason while the service stops, cannot store, or may run no task for want of isolation.',
+          'Open to all. 503 with the reason while the service stops, cannot store, or may run no task for want of isolation; 507 while there is no room to store.',
         security: [],
-        response: { 200: ref(Ready), ...errorResponses('ISOLATION_UNAVAILABLE') },
+        response: {
+          200: ref(Ready),
+          ...errorResponses('ISOLATION_UNAVAILABLE', 'STORE_UNAVAILABLE', 'OUT_OF_DISK'),
+        },
       },
     },
     async () => {
@@ -54,7 +57,7 @@ export async function serviceRoutes(app: Server, { metrics, health, isolation }:
         case 'closing':
           throw new ShuttingDown();
         case 'storeUnavailable':
-          throw new StoreUnavailable(found.cause);
+          throw found.cause instanceof PublicError ? found.cause : new StoreUnavailable(found.cause);
         case 'isolationUnavailable':
           throw new IsolationUnavailable(found.what, found.fix);
         default:

@@ -1,9 +1,12 @@
-// The row of a session that does not exist yet.
+// A session that does not exist yet: its row, and how it comes into the store.
 import type { Config } from '../config.js';
+import { StoreUnavailable } from '../errors.js';
+import type { Journal } from '../events/journal.js';
 import { newId } from '../lib/ids.js';
 import type { Principal } from '../lib/principal.js';
 import type { SessionRow } from '../store/schema.js';
 import { resolveLimits, resolveNetwork, resolveSeconds } from './defaults.js';
+import type { SessionRepository } from './repository.js';
 import type { CreateSession } from './schema.js';
 
 interface Circumstances {
@@ -48,4 +51,29 @@ export function newSessionRow(
     last_checkpoint_id: null,
     restored_from: body.checkpointId ?? null,
   };
+}
+
+/** Stores a session that is ready, and gives the number of its last event. */
+export async function storeNewSession(
+  { journal, repository }: { journal: Journal; repository: SessionRepository },
+  row: SessionRow,
+  reason: string,
+): Promise<number> {
+  try {
+    const seqs = await journal.append(
+      { id: row.id, sessionId: row.session_id },
+      [
+        { type: 'session.state', data: { from: null, to: 'creating', reason } },
+        { type: 'session.state', data: { from: 'creating', to: 'ready', reason } },
+      ],
+      { before: [repository.insert(row)] },
+    );
+    return seqs.at(-1)!;
+  } catch (error) {
+    // Where the store could not say whether it took it, the next read tells.
+    if (!(error instanceof StoreUnavailable) || error.outcome !== 'unknown') throw error;
+    const stored = await repository.byId(row.id);
+    if (stored) return stored.last_seq;
+    throw new StoreUnavailable(error.cause, 'notStarted');
+  }
 }

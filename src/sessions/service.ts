@@ -23,7 +23,7 @@ import { egressOf, resolveNetwork, sandboxSpec } from './defaults.js';
 import { mergeLabels } from './labels.js';
 import { LiveSession, type StateChange } from './live-session.js';
 import { networkEvents } from './network-events.js';
-import { newSessionRow } from './new-session.js';
+import { newSessionRow, storeNewSession } from './new-session.js';
 import { sessionRecord } from './record.js';
 import type { SessionFilter, SessionRepository } from './repository.js';
 import { type CreateSession, isOver, type PatchSession, type Session } from './schema.js';
@@ -102,15 +102,8 @@ export class Sessions {
       if (body.checkpointId) await fillWorkspace(principal, body.checkpointId, sandbox);
       row.sandbox_uid = sandbox.uid;
       const reason = body.checkpointId ? 'restored' : 'created';
-      const seqs = await journal.append(
-        { id: row.id, sessionId: row.session_id },
-        [
-          { type: 'session.state', data: { from: null, to: 'creating', reason } },
-          { type: 'session.state', data: { from: 'creating', to: 'ready', reason } },
-        ],
-        { before: [repository.insert(row)] },
-      );
-      return sessionRecord({ ...row, last_seq: seqs.at(-1)! }, this.#enliven(row, sandbox));
+      const lastSeq = await storeNewSession({ journal, repository }, row, reason);
+      return sessionRecord({ ...row, last_seq: lastSeq }, this.#enliven(row, sandbox));
     } catch (error) {
       await undo
         .run()

@@ -8,24 +8,33 @@ import { type CompiledQuery, Kysely } from 'kysely';
 import { StoreUnavailable } from '../errors.js';
 import { type Rows, readingDialect } from './dialect.js';
 import type { UnitResults } from './group-commit.js';
+import { LastingWorker } from './lasting-worker.js';
 import type { Tables } from './schema.js';
 import type { Statement, StatementResult, Store, StoreSize } from './store.js';
 import { WorkerClient } from './worker-client.js';
 
-type Writer = WorkerClient<{ readonly statements: readonly Statement[] }, UnitResults>;
-type Reader = WorkerClient<{ readonly sql: string; readonly parameters: readonly unknown[] }, Rows>;
+type Writer = LastingWorker<{ readonly statements: readonly Statement[] }, UnitResults>;
+type Reader = LastingWorker<{ readonly sql: string; readonly parameters: readonly unknown[] }, Rows>;
+
+export interface SqliteStoreOptions {
+  readonly directory: string;
+  /** Told when a thread has died, or could not be opened again yet. */
+  readonly onWorkerLost?: (error: Error) => void;
+}
 
 export class SqliteStore implements Store {
   readonly query: Kysely<Tables>;
   readonly #directory: string;
+  readonly #onWorkerLost: (error: Error) => void;
   #writer: Writer | undefined;
   #reader: Reader | undefined;
   #started: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
   /** Keeps `store.db` and its lock in this directory. */
-  constructor({ directory }: { directory: string }) {
+  constructor({ directory, onWorkerLost = () => {} }: SqliteStoreOptions) {
     this.#directory = directory;
+    this.#onWorkerLost = onWorkerLost;
     this.query = new Kysely({ dialect: readingDialect((query) => this.#read(query)) });
   }
 
@@ -56,7 +65,12 @@ export class SqliteStore implements Store {
 
   async #read({ sql, parameters }: Pick<CompiledQuery, 'sql' | 'parameters'>): Promise<Rows> {
     if (!this.#reader) throw notOpen();
-    return this.#reader.ask({ sql, parameters });
+    const reader = this.#reader;
+    return reader.ask({ sql, parameters }).catch((error: unknown) => {
+      // Nothing is lost by asking another thread; but a query that ends threads is not tried for ever.
+      if (!(error instanceof StoreUnavailable) || error.outcome !== 'unknown') throw error;
+      return reader.ask({ sql, parameters });
+    });
   }
 
   async #open(): Promise<void> {
@@ -64,11 +78,16 @@ export class SqliteStore implements Store {
     const path = join(this.#directory, 'store.db');
     const lockPath = join(this.#directory, 'store.lock');
     await keepPrivate(path);
-    this.#writer = new WorkerClient(new URL('./sqlite-writer.js', import.meta.url), { path, lockPath });
+    const lasting = <Q extends object, A extends object>(file: string, workerData: object) =>
+      new LastingWorker<Q, A>(
+        () => new WorkerClient(new URL(file, import.meta.url), workerData),
+        this.#onWorkerLost,
+      );
+    this.#writer = lasting('./sqlite-writer.js', { path, lockPath });
     try {
-      await this.#writer.ready;
-      this.#reader = new WorkerClient(new URL('./sqlite-reader.js', import.meta.url), { path });
-      await this.#reader.ready;
+      await this.#writer.start();
+      this.#reader = lasting('./sqlite-reader.js', { path });
+      await this.#reader.start();
     } catch (error) {
       await this.#closeWorkers();
       throw error;
@@ -102,7 +121,7 @@ function unless(expected: string): (error: NodeJS.ErrnoException) => undefined {
 }
 
 function notOpen(): StoreUnavailable {
-  return new StoreUnavailable(new Error('the store is not open'));
+  return new StoreUnavailable(new Error('the store is not open'), 'notStarted');
 }
 
 /** Bytes are copied once and the copy is given away: the caller keeps its own, and a view never drags along the

@@ -44,7 +44,8 @@ export interface Store {
   readonly query: Kysely<Tables>;
   /** Durable when it resolves. Units are applied in the order of the calls; those that wait together share one
    *  transaction and one fsync. Rejects with UnitRejected, DuplicateKey, OutOfDisk or StoreUnavailable, and then
-   *  nothing of this unit, and nothing of another, is changed. */
+   *  nothing of this unit, and nothing of another, is changed; only StoreUnavailable with the outcome `unknown` leaves
+   *  open whether the whole unit holds. A read that follows tells. */
   write(unit: readonly Statement[]): Promise<readonly StatementResult[]>;
   size(): Promise<StoreSize>;
 }

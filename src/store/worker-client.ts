@@ -1,6 +1,7 @@
 // Asks one of the store's worker threads and pairs its answers with the questions.
 import { type Transferable, Worker } from 'node:worker_threads';
 import { StoreUnavailable } from '../errors.js';
+import { deferred } from '../lib/deferred.js';
 import { type Failure, toError } from './failure.js';
 
 export type Answer<A> = { readonly id: number } & (A | { readonly failure: Failure });
@@ -18,7 +19,8 @@ interface Asked<A> {
 export class WorkerClient<Q extends object, A extends object> {
   readonly #worker: Worker;
   readonly #asked = new Map<number, Asked<A>>();
-  readonly #exited: Promise<void>;
+  /** Resolves when the worker is gone, with the reason. */
+  readonly lost: Promise<Error>;
   #lastId = 0;
   #gone: Error | undefined;
   readonly ready: Promise<void>;
@@ -26,27 +28,30 @@ export class WorkerClient<Q extends object, A extends object> {
   constructor(file: URL, workerData: object) {
     const worker = new Worker(file, { workerData });
     this.#worker = worker;
-    this.ready = new Promise((resolve, reject) => {
-      worker.on('message', (message: FromWorker<A>) => {
-        if ('answers' in message) this.#answer(message.answers);
-        else if (message.ready) resolve();
-        else reject(new Error(message.message));
-      });
-      worker.on('error', (error) => {
-        this.#lose(error as Error);
-        reject(error);
-      });
+    const ready = deferred();
+    const lost = deferred<Error>();
+    this.ready = ready.promise;
+    this.lost = lost.promise;
+    worker.on('message', (message: FromWorker<A>) => {
+      if ('answers' in message) this.#answer(message.answers);
+      else if (message.ready) ready.resolve();
+      else ready.reject(new Error(message.message));
     });
-    this.#exited = new Promise((resolve) => {
-      worker.on('exit', () => {
-        this.#lose(new Error('the store is closed'));
-        resolve();
-      });
+    worker.on('error', (error) => this.#lose(error as Error));
+    worker.on('exit', (code) => {
+      const error = this.#lose(new Error(`a worker of the store ended with code ${code}`));
+      ready.reject(error);
+      lost.resolve(error);
     });
   }
 
+  /** It answers nothing any more. */
+  get isGone(): boolean {
+    return this.#gone !== undefined;
+  }
+
   ask(question: Q, transfer: readonly Transferable[] = []): Promise<A> {
-    if (this.#gone) return Promise.reject(new StoreUnavailable(this.#gone));
+    if (this.#gone) return Promise.reject(new StoreUnavailable(this.#gone, 'notStarted'));
     return new Promise((resolve, reject) => {
       const id = ++this.#lastId;
       this.#worker.postMessage({ id, ...question }, transfer);
@@ -55,10 +60,10 @@ export class WorkerClient<Q extends object, A extends object> {
   }
 
   /** Ends the worker when it has answered everything asked so far. */
-  close(): Promise<void> {
+  async close(): Promise<void> {
     this.#gone ??= new Error('the store is closed');
     this.#worker.postMessage('close');
-    return this.#exited;
+    await this.lost;
   }
 
   #answer(answers: readonly Answer<A>[]): void {
@@ -70,9 +75,11 @@ export class WorkerClient<Q extends object, A extends object> {
     }
   }
 
-  #lose(error: Error): void {
+  /** What was asked may have been done, and nobody will say. Gives the first reason why the worker is gone. */
+  #lose(error: Error): Error {
     this.#gone ??= error;
-    for (const { reject } of this.#asked.values()) reject(new StoreUnavailable(error));
+    for (const { reject } of this.#asked.values()) reject(new StoreUnavailable(this.#gone, 'unknown'));
     this.#asked.clear();
+    return this.#gone;
   }
 }

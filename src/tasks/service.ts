@@ -5,6 +5,7 @@ import {
   SessionEnded,
   ShuttingDown,
   StdinClosed,
+  StoreUnavailable,
   TaskIdConflict,
   TaskNotFound,
   TaskNotRunning,
@@ -105,7 +106,9 @@ export class Tasks {
     live.accepting[kind] += 1;
     let firstSeq: number;
     try {
-      firstSeq = await this.#accept(task, row, extra(row.task_id));
+      firstSeq = await this.#accept(task, row, extra(row.task_id)).catch((error) =>
+        this.#acceptedInSpiteOf(error, row),
+      );
     } catch (error) {
       this.#forget(task);
       task.markDone();
@@ -294,6 +297,17 @@ export class Tasks {
       { after: [this.#options.repository.insert(row), ...extra] },
     );
     return seq!;
+  }
+
+  /** Where the store could not say whether it took the task, the next read tells: what is stored has to end. */
+  async #acceptedInSpiteOf(
+    error: unknown,
+    { id, tenant, task_id }: Omit<TaskRow, 'first_seq'>,
+  ): Promise<number> {
+    if (!(error instanceof StoreUnavailable) || error.outcome !== 'unknown') throw error;
+    const stored = await this.#options.repository.find(tenant, task_id);
+    if (stored?.id === id) return stored.first_seq;
+    throw new StoreUnavailable(error.cause, 'notStarted');
   }
 
   /** The task that already has this id, if it is the same work. */

@@ -91,3 +91,12 @@ t.test('every error names a next step in its example', async (t) => {
   }
   t.equal(ERROR_EXAMPLES.KILL_PENDING instanceof KillPending, true);
 });
+
+t.test('a full disk is a 507, whoever ran into it', async (t) => {
+  for (const code of ['ENOSPC', 'EDQUOT']) {
+    const { reply } = throwing(t, Object.assign(new Error('no space left on device'), { code }));
+    const answer = await reply();
+    t.match(answer, { statusCode: 507, headers: { 'retry-after': '10' } });
+    t.match(answer.json(), { code: 'OUT_OF_DISK', outcome: 'notStarted', retryable: true });
+  }
+});

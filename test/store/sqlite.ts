@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import { chmod, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import t from 'tap';
+import type { Worker } from 'node:worker_threads';
+import t, { type Test } from 'tap';
 import { StoreUnavailable } from '../../src/errors.js';
 import { openDatabase } from '../../src/store/database.js';
 import { SqliteStore } from '../../src/store/sqlite.js';
@@ -207,3 +208,51 @@ t.test(
     }
   },
 );
+
+/** The threads that a store starts, in order: the one that writes and the one that reads. */
+function watchThreads(t: Test): Worker[] {
+  const threads: Worker[] = [];
+  const note = (thread: Worker) => threads.push(thread);
+  process.on('worker', note);
+  t.teardown(() => process.off('worker', note));
+  return threads;
+}
+
+t.test(
+  'a writing thread that dies is replaced; what was under way is unknown, what comes holds',
+  async (t) => {
+    const threads = watchThreads(t);
+    const lost: string[] = [];
+    const store = new SqliteStore({
+      directory: t.testdir(),
+      onWorkerLost: ({ message }) => lost.push(message),
+    });
+    t.teardown(() => store.close());
+    await store.start();
+    await store.write([event(1)]);
+    // Statements enough that the thread is at work when it ends.
+    const long = Array.from({ length: 20_000 }, (_, index) => event(index + 2));
+    const underWay = store.write(long);
+    const dying = threads[0]!.terminate();
+    await t.rejects(underWay, { code: 'STORE_UNAVAILABLE', outcome: 'unknown' });
+    const meanwhile = store.write([event(100_000)]);
+    await dying;
+    await meanwhile;
+    await store.write([event(100_001)]);
+    const stored = (await seqs(store)).filter((seq) => seq > 1 && seq < 100_000);
+    t.ok(stored.length === 0 || stored.length === long.length, 'the unit holds whole or not at all');
+    t.same((await seqs(store)).slice(-2), [100_000, 100_001]);
+    t.equal(lost.length, 1);
+    t.equal(threads.length, 3);
+  },
+);
+
+t.test('a reading thread that dies is replaced, and nobody who reads notices', async (t) => {
+  const threads = watchThreads(t);
+  const store = await openStore(t);
+  await store.write(Array.from({ length: 2000 }, (_, index) => event(index + 1)));
+  const reads = Array.from({ length: 20 }, () => seqs(store));
+  await threads[1]!.terminate();
+  for (const read of await Promise.all([...reads, seqs(store)])) t.equal(read.length, 2000);
+  t.equal(threads.length, 3);
+});
