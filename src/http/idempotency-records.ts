@@ -4,6 +4,7 @@ import type { IdempotencyRow } from '../store/schema.js';
 import { DuplicateKey, type Statement, type Store } from '../store/store.js';
 
 export const KEPT_MS = 24 * 3600 * 1000;
+const SWEPT_AT_ONCE = 200;
 const SWEEP_EVERY_MS = 3600 * 1000;
 
 export type RecordKey = Pick<IdempotencyRow, 'tenant' | 'method' | 'path' | 'key'>;
@@ -90,20 +91,20 @@ export class IdempotencyRecords {
     return this.#insert(record, { body_hash: bodyHash, state: 'done', task: taskId });
   }
 
+  /** Removes what is older than a day, a slice at a time, so that no commit of anybody waits long for it. */
   async sweep(): Promise<void> {
-    await this.#store.write([
-      this.#store.query.deleteFrom('idempotency').where('created_at', '<', this.#oldest()).compile(),
-    ]);
+    const sql = `delete from idempotency where (tenant, method, path, key) in
+ (select tenant, method, path, key from idempotency where created_at < ? limit ${SWEPT_AT_ONCE})`;
+    for (;;) {
+      const [removed] = await this.#store.write([{ sql, parameters: [this.#oldest()] }]);
+      if (removed!.changes < SWEPT_AT_ONCE) return;
+    }
   }
 
   async #begin(): Promise<void> {
-    await this.#store.write([
-      this.#store.query
-        .updateTable('idempotency')
-        .set({ state: 'unknown' })
-        .where('state', '=', 'running')
-        .compile(),
-    ]);
+    // The state is written out, for the index is of these alone.
+    const sql = "update idempotency set state = 'unknown' where state = 'running'";
+    await this.#store.write([{ sql, parameters: [] }]);
     await this.sweep();
     this.#sweeping = setInterval(() => {
       this.sweep().catch((error) => this.#log.error({ err: error }, 'idempotency records not swept'));
