@@ -1,20 +1,31 @@
-// kill -9 of the service at some moment under work, again and again: what was acknowledged is there afterwards.
+// kill -9 of the service at some moment under work, again and again, with readers on every transport that come back:
+// what was acknowledged is there afterwards, and nobody saw anything twice or missed it.
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Test } from 'tap';
 import type { Event } from '../../src/events/schema.js';
 import type { Task } from '../../src/tasks/schema.js';
+import { Follower, TRANSPORTS } from './follower.js';
+import { brokenRules } from './journal-rules.js';
 import { startProcess } from './service-process.js';
 import { processesNamed, until } from './world.js';
 
+const SESSION = 'killed';
 const PROCESS_NAME = 'cw-killed';
 const PRINTER = `import ctypes, time
 ctypes.CDLL(None).prctl(15, b"${PROCESS_NAME}", 0, 0, 0)
 for n in range(100000): print(n, flush=True); time.sleep(.002)`;
+/** Every so many rounds a run is killed while it still starts. */
+const KILLED_IN_START = 3;
 
 /** Runs so many rounds on one data directory and checks the promises after each and at the end. */
 export async function killRounds(t: Test, dataDir: string, rounds: number): Promise<void> {
-  const seen: Event[] = [];
+  let url: string | undefined;
   const accepted: string[] = [];
-  const call = async <T>(url: string, method: string, path: string, body?: unknown): Promise<T> => {
+  const readers = TRANSPORTS.map(
+    (transport) => new Follower({ transport, sessionId: SESSION, url: () => url }),
+  );
+  t.teardown(() => Promise.all(readers.map((reader) => reader.stop())));
+  const call = async <T>(method: string, path: string, body?: unknown): Promise<T> => {
     const reply = await fetch(url + path, {
       method,
       ...(body ? { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) } : {}),
@@ -22,69 +33,80 @@ export async function killRounds(t: Test, dataDir: string, rounds: number): Prom
     if (!reply.ok) throw new Error(`${method} ${path}: ${reply.status} ${await reply.text()}`);
     return (await reply.json()) as T;
   };
-  const readOn = async (url: string) => {
-    const after = seen.at(-1)?.seq ?? 0;
-    const page = await call<{ events: Event[] }>(
-      url,
-      'GET',
-      `/v1/sessions/killed/events?after=${after}&wait=1`,
-    );
-    seen.push(...page.events);
-    return page.events.length;
+  const submit = async (tool: string, args: object, more: object = {}) => {
+    const body = { tool, arguments: args, ...more };
+    const { taskId } = await call<Task>('POST', `/v1/sessions/${SESSION}/tasks`, body);
+    accepted.push(taskId);
   };
-  const submit = async (url: string, code: string) => {
-    const body = { tool: 'run.python', arguments: { code } };
-    const task = await call<Task>(url, 'POST', '/v1/sessions/killed/tasks', body);
-    accepted.push(task.taskId);
-    return task.taskId;
+  /** Submits one after the other until the service is gone; the one that got no answer is sent again to the next run. */
+  let echoes = 0;
+  const submitUntilGone = async () => {
+    for (;;) {
+      const more = { taskId: `echo-${echoes}`, background: true };
+      await submit('echo', { message: 'still here' }, more);
+      echoes += 1;
+    }
+  };
+  const start = async () => {
+    const service = startProcess(t, dataDir);
+    url = (await service.line('listening')).address;
+    return service;
   };
 
   for (let round = 0; round < rounds; round += 1) {
-    const service = startProcess(t, dataDir);
-    const { address } = await service.line('listening');
-    const url = address!;
-    if (round === 0) await call(url, 'POST', '/v1/sessions', { sessionId: 'killed' });
-    // What the last run had accepted ends before anything new begins.
-    for (const taskId of accepted.slice(-2)) {
-      const task = await call<Task>(url, 'GET', `/v1/tasks/${taskId}?wait=30`);
-      const printer = (task.arguments as { code: string }).code === PRINTER;
-      t.equal(task.ending?.cause, printer ? 'interrupted' : 'exited', `round ${round}: ${taskId}`);
+    if (round % KILLED_IN_START === KILLED_IN_START - 1) {
+      const starting = startProcess(t, dataDir);
+      await sleep(((round * 7919) % 17) * 50);
+      starting.child.kill('SIGKILL');
+      await starting.exited;
     }
-    await submit(url, PRINTER);
-    await submit(url, `print("queued in round ${round}")`);
-    const enough = seen.length + 5 + ((round * 7919) % 40);
-    while (seen.length < enough) await readOn(url);
+    const service = await start();
+    if (round === 0) await call('POST', '/v1/sessions', { sessionId: SESSION });
+    // What the last run had accepted ends before anything new begins.
+    for (const taskId of accepted.slice(-20)) {
+      const task = await call<Task>('GET', `/v1/tasks/${taskId}?wait=30`);
+      const { code } = task.arguments as { code?: string };
+      const causes = code === PRINTER ? ['interrupted'] : ['exited', 'finished', 'interrupted'];
+      t.ok(causes.includes(task.ending?.cause ?? 'none'), `round ${round}: ${taskId} ${task.ending?.cause}`);
+    }
+    await submit('run.python', { code: PRINTER });
+    await submit('run.python', { code: `print("queued in round ${round}")` });
+    const submitting = submitUntilGone().catch(() => {});
+    const [reader] = readers;
+    const enough = reader!.after + 5 + ((round * 7919) % 40);
+    await until(async () => reader!.after >= enough);
     service.child.kill('SIGKILL');
-    await service.exited;
+    url = undefined;
+    await Promise.all([service.exited, submitting]);
     await until(async () => (await processesNamed(PROCESS_NAME)).length === 0);
   }
 
-  const last = startProcess(t, dataDir);
-  const url = (await last.line('listening')).address!;
-  await call(url, 'GET', `/v1/tasks/${accepted.at(-1)}?wait=30`);
-  while ((await readOn(url)) > 0);
-  const whole: Event[] = [];
+  const last = await start();
+  for (const taskId of accepted) await call('GET', `/v1/tasks/${taskId}?wait=30`);
+  await call('DELETE', `/v1/sessions/${SESSION}?force=true`);
+  await Promise.all(readers.map((reader) => reader.finished));
+  const journal: Event[] = [];
   for (;;) {
-    const after = whole.at(-1)?.seq ?? 0;
-    const { events } = await call<{ events: Event[] }>(
-      url,
-      'GET',
-      `/v1/sessions/killed/events?after=${after}&limit=1000`,
-    );
+    const after = journal.at(-1)?.seq ?? 0;
+    const path = `/v1/sessions/${SESSION}/events?after=${after}&limit=1000`;
+    const { events } = await call<{ events: Event[] }>('GET', path);
     if (events.length === 0) break;
-    whole.push(...events);
+    journal.push(...events);
   }
-  t.same(seen, whole, 'a reader that went on after each kill has exactly the journal');
+  t.same(brokenRules(journal), [], 'the journal is what it must be');
+  const lines = journal.map((event) => JSON.stringify(event)).join('\n');
+  for (const { transport, lines: seen, visits } of readers) {
+    t.ok(seen.join('\n') === lines, `${transport} saw exactly the journal`);
+    t.ok(visits > rounds, `${transport} came back after each kill`);
+  }
+  const ended = journal
+    .filter(({ type }) => type === 'task.ended')
+    .map((event) => (event as { taskId: string }).taskId);
   t.same(
-    whole.map((event) => event.seq),
-    whole.map((_, index) => index + 1),
-    'numbers without holes',
+    accepted.filter((taskId) => !ended.includes(taskId)),
+    [],
+    'every accepted task has ended',
   );
-  for (const taskId of accepted) {
-    const own = whole.filter((event) => 'taskId' in event && event.taskId === taskId);
-    t.equal(own.filter((event) => event.type === 'task.ended').length, 1, `${taskId} ended once`);
-    t.equal(own.at(-1)?.type, 'task.ended', `${taskId} has nothing after its end`);
-  }
   last.child.kill('SIGTERM');
   t.equal(await last.exited, 0);
 }
