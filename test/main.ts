@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { stat } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { openSocket, openSse, until } from './helpers/event-client.js';
@@ -58,7 +58,7 @@ t.test(
     const startMs = performance.now() - openAt;
     whole.child.kill('SIGTERM');
     t.equal(await whole.exited, 0);
-    for (const part of [0, 0.3, 0.6, 0.9]) {
+    for (const part of [0, 0.4, 0.8]) {
       const service = start(t);
       await storeIsOpen();
       await sleep(part * startMs);
@@ -81,6 +81,8 @@ t.test('SIGTERM: nothing new, tasks end within the grace, readers get the end an
   const socket = openSocket(t, `ws${address!.slice(4)}${events}`);
   const stream = openSse(t, `${address}${events}`);
   await socket.message('task.started');
+  const silent = connect(Number(new URL(address!).port), '127.0.0.1');
+  await once(silent, 'connect');
   service.child.kill('SIGTERM');
   await service.line('closing');
   const refused = await post(`${address}/v1/sessions/${sessionId}/tasks`, {

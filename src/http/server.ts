@@ -14,6 +14,7 @@ import Fastify, {
 } from 'fastify';
 import { ShuttingDown, ValidationFailed } from '../errors.js';
 import type { Logger } from '../observability/logger.js';
+import { cutConnectionsWhenClosing } from './connections.js';
 import { answerProblems, problemDocument, sendProblem, toPublicError } from './problem.js';
 import { PROBLEM_TYPE } from './problem-schema.js';
 import { checkCompiler, type Schemas, validatorCompiler } from './validation.js';
@@ -35,9 +36,6 @@ export interface ServerOptions {
 
 /** Paths whose requests are too frequent and too dull for the log at `info`. */
 const QUIET_PATHS = new Set(['/healthz', '/readyz', '/metrics']);
-
-/** A connection without a whole request may have one on its way; when the server closes it is given this long. */
-const REQUEST_WITHIN_MS = 500;
 
 /** A second one of these is an attack on whoever reads the other one. */
 const SINGLE_HEADERS = new Set(['host', 'authorization', 'origin', 'content-type', 'idempotency-key']);
@@ -71,7 +69,8 @@ export function buildServer({ jsonBodyBytes, log, checkReplies = false }: Server
   answerProblems(app);
   identifyRequests(app);
   acceptJson(app);
-  closeConnectionsWhenClosing(app);
+  refuseRequestsWhenClosing(app);
+  cutConnectionsWhenClosing(app);
   closeRefusedUpgrades(app);
   logRequests(app);
   return app;
@@ -112,33 +111,13 @@ function acceptJson(app: Server): void {
   });
 }
 
-/** A keep-alive connection that has just been used would hold up `close()` for its idle time, and one whose request
- *  never comes, or never comes whole, for minutes. */
-function closeConnectionsWhenClosing(app: Server): void {
-  const open = new Set<Socket>();
-  const answering = new Map<Socket, IncomingMessage>();
-  const endUnlessAnswering = (socket: Socket) => {
-    setTimeout(() => {
-      const request = answering.get(socket);
-      const isWhole = request?.complete === true || request?.headers.upgrade !== undefined;
-      if (!isWhole) socket.destroy();
-    }, REQUEST_WITHIN_MS);
-  };
+/** A keep-alive connection is told that there will be no next request. */
+function refuseRequestsWhenClosing(app: Server): void {
   let closing = false;
-  app.server.on('connection', (socket) => {
-    open.add(socket);
-    socket.once('close', () => {
-      open.delete(socket);
-      answering.delete(socket);
-    });
-    if (closing) endUnlessAnswering(socket);
-  });
   app.addHook('preClose', async () => {
     closing = true;
-    for (const socket of open) endUnlessAnswering(socket);
   });
-  app.addHook('onRequest', async ({ raw }) => {
-    answering.set(raw.socket, raw);
+  app.addHook('onRequest', async () => {
     if (closing) throw new ShuttingDown();
   });
   app.addHook('onSend', async (_request, reply) => {
