@@ -21,6 +21,7 @@ type Visit = (url: string, sessionId: string, after: number, signal: AbortSignal
 
 export class Follower {
   readonly transport: Transport;
+  readonly sessionId: string;
   /** The JSON of each event. */
   readonly lines: string[] = [];
   /** Connections that gave something. */
@@ -35,6 +36,7 @@ export class Follower {
   constructor(options: FollowerOptions) {
     this.#options = options;
     this.transport = options.transport;
+    this.sessionId = options.sessionId;
     this.finished = this.#keepReading();
   }
 

@@ -9,6 +9,8 @@ export interface ServiceProcess {
   readonly child: ChildProcess;
   readonly exited: Promise<number | null>;
   stderr(): string;
+  /** Its log. */
+  stdout(): string;
   /** The first log line with this message. */
   line(message: string): Promise<Record<string, string>>;
 }
@@ -60,5 +62,5 @@ export function startProcess(
       look();
       exited.then(() => reject(new Error(`no "${message}" in:\n${stdout}${stderr}`)));
     });
-  return { child, exited, stderr: () => stderr, line };
+  return { child, exited, stderr: () => stderr, stdout: () => stdout, line };
 }
