@@ -41,5 +41,7 @@ t.test(
       (await readdir(checkpoints)).filter((name) => name.endsWith('.tar.gz')),
       [`${session.checkpointId}.tar.gz`],
     );
+    second.child.kill('SIGTERM');
+    t.equal(await second.exited, 0);
   },
 );

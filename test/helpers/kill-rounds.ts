@@ -72,9 +72,8 @@ export async function killRounds(t: Test, dataDir: string, rounds: number): Prom
     await submit('run.python', { code: PRINTER });
     await submit('run.python', { code: `print("queued in round ${round}")` });
     const submitting = submitUntilGone().catch(() => {});
-    const [reader] = readers;
-    const enough = reader!.after + 5 + ((round * 7919) % 40);
-    await until(async () => reader!.after >= enough);
+    const enough = Math.max(...readers.map(({ after }) => after)) + 5 + ((round * 7919) % 40);
+    await until(async () => readers.every(({ after }) => after >= enough));
     service.child.kill('SIGKILL');
     url = undefined;
     await Promise.all([service.exited, submitting]);
