@@ -130,6 +130,7 @@ async function* messages(url: string, signal: AbortSignal, hello?: object): Asyn
     for await (const [data] of incoming) {
       const message = String(data);
       if (message.startsWith('{"seq":')) yield message;
+      if (message.startsWith('{"type":"stream.error"')) throw new Error(message);
     }
   } finally {
     socket.terminate();
