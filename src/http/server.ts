@@ -123,9 +123,6 @@ function refuseRequestsWhenClosing(app: Server): void {
   app.addHook('onSend', async (_request, reply) => {
     if (closing) reply.header('connection', 'close');
   });
-  app.addHook('onResponse', async ({ raw }) => {
-    if (answering.get(raw.socket) === raw) answering.delete(raw.socket);
-  });
 }
 
 /** A refused WebSocket upgrade has left HTTP already: nobody else would close its socket. */
