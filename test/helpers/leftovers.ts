@@ -1,0 +1,130 @@
+// Sessions and tasks by the hundred, some killed midway: afterwards the host is as it was.
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Test } from 'tap';
+import { instanceOf } from '../../src/sandbox/host-directories.js';
+import { processesBelow } from './processes.js';
+import { startProcess } from './service-process.js';
+import { type Client, clientOf, until } from './world.js';
+
+const ENDLESS = 'import time; print("here", flush=True); time.sleep(600)';
+/** Each leaves something behind if it is let. */
+const PROGRAMS = [
+  'print("done")',
+  'import os, time\nfor _ in range(5):\n    if os.fork() == 0: os.setsid(); time.sleep(600)',
+  ENDLESS,
+  'import socket, tempfile, os\ns = socket.socket(socket.AF_UNIX); s.bind("/workspace/s%d" % os.getpid()); s.listen()\nopen(tempfile.mktemp(), "w").write("x" * 1000)\nraise SystemExit(3)',
+  'import os; os.mkfifo("/workspace/f%d" % os.getpid()); os.kill(os.getpid(), 11)',
+];
+
+/** What of the service is on the host, by kind. */
+function onTheHost(service: number, dataDir: string, runtime: string): Record<string, readonly string[]> {
+  const descriptors = readdirSync(`/proc/${service}/fd`).map((fd) => {
+    try {
+      return readlinkSync(`/proc/${service}/fd/${fd}`).replace(/\[\d+\]/, '');
+    } catch {
+      return 'gone';
+    }
+  });
+  const files = (readdirSync(dataDir, { recursive: true }) as string[]).filter(
+    (path) => path.startsWith('sandboxes/') && !path.startsWith('sandboxes/pip/'),
+  );
+  return {
+    processes: processesBelow(service).map(({ name }) => name),
+    mounts: readFileSync(`/proc/${service}/mountinfo`, 'utf8')
+      .split('\n')
+      .filter((line) => line.includes(dataDir) || line.includes(runtime)),
+    // HTTP connections of this test come and go.
+    descriptors: descriptors.filter((each) => each !== 'socket:' && each !== 'gone').sort(),
+    groups: groupsOf(service),
+    files,
+    sockets: list(join(runtime, 'egress')),
+  };
+}
+
+const list = (path: string) => {
+  try {
+    return readdirSync(path);
+  } catch {
+    return [];
+  }
+};
+
+/** Control groups below those that the service is in. */
+function groupsOf(service: number): string[] {
+  const found: string[] = [];
+  for (const line of readFileSync(`/proc/${service}/cgroup`, 'latin1').trim().split('\n')) {
+    const [, controllers = '', path = '/'] = line.split(':');
+    const mount = controllers === '' ? ['', 'unified'] : [controllers, controllers.replace('name=', '')];
+    for (const name of mount) {
+      const base = join('/sys/fs/cgroup', name, path);
+      for (const child of list(base).filter((each) => each.startsWith('codegen-worker-'))) {
+        found.push(...list(join(base, child)).filter((each) => each.startsWith('sandbox-')));
+      }
+    }
+  }
+  return found;
+}
+
+export async function testLeftovers(t: Test, counts: { tasks: number; sessions: number }): Promise<void> {
+  const dataDir = t.testdir();
+  const instance = await instanceOf(dataDir);
+  const uid = process.getuid!();
+  const runtime =
+    uid === 0 ? `/run/codegen-worker-${instance}` : join(tmpdir(), `codegen-worker-${uid}-${instance}`);
+  const service = startProcess(t, dataDir, { MAX_SESSIONS: '20' });
+  const { address } = await service.line('listening');
+  const client = clientOf(() => address!);
+  const pid = service.child.pid!;
+
+  // One session comes and goes first: what is made once and kept is there before we look.
+  await useSession(client, 3, 0);
+  await until(async () => processesBelow(pid).length === 0);
+  const before = onTheHost(pid, dataDir, runtime);
+
+  const perSession = Math.ceil(counts.tasks / counts.sessions);
+  let next = 0;
+  const worker = async () => {
+    while (next < counts.sessions) {
+      const number = next;
+      next += 1;
+      await useSession(client, perSession, number);
+    }
+  };
+  await Promise.all(Array.from({ length: 4 }, worker));
+
+  await until(async () => processesBelow(pid).length === 0);
+  t.same(onTheHost(pid, dataDir, runtime), before);
+  const { body } = await client.call<{ active: number }>('GET', '/v1/capacity');
+  t.equal(body.active, 0, 'every slot is free again');
+  service.child.kill('SIGTERM');
+  t.equal(await service.exited, 0);
+  t.notOk(existsSync(runtime), 'what was only of this run');
+}
+
+/** `number` says what happens to its tasks, and how it ends. */
+async function useSession(client: Client, tasks: number, number: number): Promise<void> {
+  const { sessionId } = await client.session({ limits: { memoryMb: 128, maxProcesses: 32 }, concurrency: 4 });
+  const submitted: { taskId: string; isEndless: boolean }[] = [];
+  for (let n = 0; n < tasks; n += 1) {
+    const code = PROGRAMS[(n + number) % PROGRAMS.length]!;
+    const { taskId } = await client.submit(
+      sessionId,
+      'run.python',
+      { code },
+      { constraints: { killGraceMs: 0 } },
+    );
+    submitted.push({ taskId, isEndless: code === ENDLESS });
+  }
+  await client.run(sessionId, 'fs.write', { path: 'a/b', contents: 'x' }, { background: true });
+  // Some sessions end under what runs; of the others the endless ones are cancelled.
+  if (number % 3 !== 0) {
+    for (const { taskId, isEndless } of submitted) {
+      if (isEndless) await client.call('POST', `/v1/tasks/${taskId}/cancel`, {});
+      else await client.call('GET', `/v1/tasks/${taskId}?wait=60`);
+    }
+  }
+  const reply = await client.call('DELETE', `/v1/sessions/${sessionId}?force=true`);
+  if (reply.status !== 200) throw new Error(`DELETE: ${reply.status} ${JSON.stringify(reply.body)}`);
+}
