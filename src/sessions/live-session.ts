@@ -1,5 +1,6 @@
 // A session that holds a slot on this node: its sandbox, its lane, and the facts its state is derived from.
 import type { NewEvent } from '../events/schema.js';
+import { type Clocks, clockChange, SYSTEM_CLOCKS } from '../lib/clock-change.js';
 import type { Sandbox } from '../sandbox/sandbox.js';
 import type { SessionRow } from '../store/schema.js';
 import type { Statement } from '../store/store.js';
@@ -25,6 +26,8 @@ export class LiveSession {
   readonly warned = new Set<number>();
   /** About what is stored of it, as the journal last said. */
   #keptBytes: number;
+  readonly #changeSinceMade: () => number;
+  #changeSinceWork: () => number;
   #state: SessionState;
   #facts: SessionFacts = { terminating: false, checkpointing: false, runningTasks: 0 };
   #exclusive: Promise<unknown> = Promise.resolve();
@@ -34,7 +37,10 @@ export class LiveSession {
     readonly row: SessionRow,
     readonly sandbox: Sandbox,
     readonly lane: Lane,
+    private readonly clocks: Clocks = SYSTEM_CLOCKS,
   ) {
+    this.#changeSinceMade = clockChange(clocks);
+    this.#changeSinceWork = this.#changeSinceMade;
     this.limits = JSON.parse(row.limits) as Limits;
     this.lastActiveAt = row.last_active_at;
     this.#keptBytes = row.stored_bytes;
@@ -68,12 +74,16 @@ export class LiveSession {
   }
 
   get expiry(): Expiry | null {
-    return expiryOf({ ...this.row, last_active_at: this.lastActiveAt }, this.isBusy);
+    // A clock that was put forward or back ends nothing, and keeps nothing for ever.
+    const created_at = this.row.created_at + this.#changeSinceMade();
+    const last_active_at = this.lastActiveAt + this.#changeSinceWork();
+    return expiryOf({ ...this.row, created_at, last_active_at }, this.isBusy);
   }
 
   /** Work is what moves the idle clock. */
   worked(now: number): void {
     this.lastActiveAt = now;
+    this.#changeSinceWork = clockChange(this.clocks);
     this.warned.clear();
   }
 

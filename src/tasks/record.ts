@@ -12,6 +12,9 @@ const timeOrNull = (epochMs: number | null) => (epochMs === null ? null : time(e
 /** Where a task stands while it waits; nothing of it is known of one that does not. */
 export type QueueFacts = Pick<Task, 'queuePosition' | 'estimatedWaitMs'>;
 
+/** A clock that was put back shows nothing that ended before it began. */
+const notBefore = (first: number, later: number | null) => (later === null ? null : Math.max(first, later));
+
 export function taskRecord(
   row: TaskRow,
   sessionId: string,
@@ -34,8 +37,8 @@ export function taskRecord(
     ...(outputs ? { outputs } : {}),
     ...(outputsRemoved ? { outputsRemoved: true } : {}),
     createdAt: time(row.created_at),
-    startedAt: timeOrNull(row.started_at),
-    endedAt: timeOrNull(row.ended_at),
+    startedAt: timeOrNull(notBefore(row.created_at, row.started_at)),
+    endedAt: timeOrNull(notBefore(Math.max(row.created_at, row.started_at ?? 0), row.ended_at)),
     queueMs: row.queue_ms,
     durationMs: row.duration_ms,
     ...queue,
