@@ -15,6 +15,9 @@ export interface ServiceProcess {
   line(message: string): Promise<Record<string, string>>;
 }
 
+/** Of its log the end is kept, so that a run of hours fits into memory. */
+const LOG_KEPT = 1024 * 1024;
+
 /** Starts it with these settings and nothing else of our environment; killed with the test. */
 export function startProcess(
   t: Test,
@@ -38,6 +41,7 @@ export function startProcess(
   const waiting = new Set<() => void>();
   child.stdout.on('data', (chunk) => {
     stdout += chunk;
+    if (stdout.length > 4 * LOG_KEPT) stdout = stdout.slice(-LOG_KEPT);
     for (const look of waiting) look();
   });
   child.stderr.on('data', (chunk) => {
