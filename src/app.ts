@@ -20,6 +20,7 @@ import { addSharedSchemas } from './http/shared-schemas.js';
 import type { Logger } from './observability/logger.js';
 import { Metrics } from './observability/metrics.js';
 import { BubblewrapDriver } from './sandbox/driver.js';
+import { ISOLATION_LEVELS } from './sandbox/sandbox.js';
 import { SessionRepository } from './sessions/repository.js';
 import { Retention } from './sessions/retention.js';
 import { sessionRoutes } from './sessions/routes.js';
@@ -202,6 +203,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
   metrics.watch('tasks_queued', () => admission.waiting());
   metrics.watch('tasks_running', () => sessions.runningTasks);
   metrics.watch('sockets', () => readerPlaces.taken);
+  metrics.watchIsolation(ISOLATION_LEVELS, () => driver.isolation.level);
   metrics.watchSessions(SESSION_STATES, () => sessions.countByState());
 
   async function start(): Promise<void> {

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { Config } from '../config.js';
 import { createLogger } from '../observability/logger.js';
+import { bubblewrapBuilder } from '../sandbox/builder.js';
 import { findLimiter } from '../sandbox/limits/find.js';
 import { probeIsolation } from '../sandbox/probe.js';
 import type { IsolationReport } from '../sandbox/sandbox.js';
@@ -27,6 +28,7 @@ export async function runDoctor(
   try {
     const isRoot = isHostRoot(process.getuid?.() ?? -1, readFileSync('/proc/self/uid_map', 'utf8'));
     const report = await probeIsolation({
+      builder: bubblewrapBuilder('/usr/bin/bwrap', { isRoot }),
       minimum: config.ISOLATION_MIN,
       maximum: config.ISOLATION_MAX,
       dataDir: config.DATA_DIR,
@@ -43,24 +45,43 @@ export async function runDoctor(
 
 /** The report for people. */
 export function describeIsolation(report: IsolationReport): string {
-  const { level, minimum, checks, limits, missing, versions } = report;
-  const width = Math.max(...checks.map(({ name }) => name.length));
+  const { level, minimum, tried, checks, missing, versions } = report;
+  const marks = [...tried.map((each) => ({ ...each, name: each.level })), ...checks];
+  const width = Math.max(...marks.map(({ name }) => name.length));
+  const lines = (each: readonly { name: string; ok: boolean; detail: string }[]) =>
+    each.map(({ name, ok, detail }) => `  ${ok ? 'ok  ' : 'FAIL'}  ${name.padEnd(width)}  ${indent(detail)}`);
+  const lastTried = tried.at(-1)?.level;
   const paragraphs = [
     level === null
-      ? `Tasks are refused on this host: no level of isolation from ${minimum} up holds.`
-      : `Isolation level: ${level} (least allowed: ${minimum}). Tasks can run.`,
-    checks.map(
-      ({ name, ok, detail }) => `  ${ok ? 'ok  ' : 'FAIL'}  ${name.padEnd(width)}  ${indent(detail)}`,
-    ),
+      ? [`Tasks are refused on this host: no level of isolation from ${minimum} up holds.`]
+      : [`Isolation level: ${level} (least allowed: ${minimum}). Tasks can run.`],
+    ...(tried.length === 0 ? [] : [['Levels tried:', ...lines(marks.slice(0, tried.length))]]),
+    [lastTried ? `Tools, and what was seen from inside at ${lastTried}:` : 'Tools:', ...lines(checks)],
+    describeEnforced(report),
     [
-      `Limits: ${limits.cgroup === null ? 'rlimits and a watcher (no cgroup can be used)' : `cgroup ${limits.cgroup}`}; disk: ${limits.disk}.`,
       `Versions: ${Object.entries(versions)
         .map(([name, version]) => `${name} ${version}`)
         .join(', ')}.`,
     ],
     ...missing.map(({ what, fix }) => [`Missing: ${what}`, ...fix.split('\n').map((line) => `    ${line}`)]),
   ];
-  return `${paragraphs.map((lines) => [lines].flat().join('\n')).join('\n\n')}\n`;
+  return `${paragraphs.map((each) => each.join('\n')).join('\n\n')}\n`;
+}
+
+function describeEnforced({ enforced, limits }: IsolationReport): string[] {
+  const rests =
+    limits.cgroup === null
+      ? 'memory and processes by rlimits, CPU not limited (no cgroup can be used)'
+      : `memory, CPU and processes by cgroup ${limits.cgroup}`;
+  return [
+    ...(enforced
+      ? [
+          `Namespaces of each session: ${enforced.namespaces.join(', ')}; of each program: ${enforced.eachProgram.join(', ')}.`,
+          `Uid on the host: ${enforced.uid === 'perSession' ? 'one for each session' : 'that of the service, for all sessions'}. Capabilities: none. Seccomp: ${enforced.seccomp ? 'in force' : 'none'}.`,
+        ]
+      : []),
+    `Limits: ${rests}; disk by ${limits.disk}.`,
+  ];
 }
 
 /** A complaint of several lines stays in its column. */

@@ -87,6 +87,20 @@ export class Metrics {
     });
   }
 
+  /** The level in force as 1, the others as 0; `none` when tasks are refused. */
+  watchIsolation(levels: readonly string[], read: () => string | null): void {
+    new Gauge({
+      name: 'codegen_worker_isolation',
+      help: 'Level of isolation in force: 1 for one level, or for none when tasks are refused.',
+      labelNames: ['level'],
+      registers: [this.#registry],
+      collect() {
+        const inForce = read() ?? 'none';
+        for (const level of [...levels, 'none']) this.set({ level }, level === inForce ? 1 : 0);
+      },
+    });
+  }
+
   readonly contentType = Registry.PROMETHEUS_CONTENT_TYPE;
 
   /** The text a scraper reads. */

@@ -7,7 +7,6 @@ import {
   SHM_BYTES,
   TMP_BYTES,
 } from './bubblewrap.js';
-import { launch } from './launch.js';
 import type { LimitGroup } from './limits/limits.js';
 import { ProgramGroup } from './program-group.js';
 import type { SandboxHost } from './sandbox-host.js';
@@ -47,8 +46,7 @@ export async function launchAgent(
 ): Promise<Agent> {
   workspace.makeUsable();
   const { nested } = host;
-  const launched = await launch({
-    bubblewrap: host.bubblewrap,
+  const launched = await host.launcher.launch({
     uid: workspace.uid,
     // With capabilities inside, the agent has to mount and unshare, which the filter forbids its children.
     seccomp: nested ? null : host.filter,
@@ -85,7 +83,7 @@ export async function launchAgent(
     groupFor: (keeperPid) => {
       programsSoFar += 1;
       return ProgramGroup.create(group, `p${programsSoFar}`, keeperPid, {
-        bubblewrapPid: launched.pid,
+        launchedPid: launched.pid,
         uid: workspace.uid ?? process.getuid?.() ?? 0,
         nested,
       });

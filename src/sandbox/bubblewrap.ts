@@ -31,10 +31,16 @@ export interface BubblewrapPolicy {
   readonly library: string;
   /** More of the host, e.g. the egress socket and pip. */
   readonly binds?: readonly Bind[];
+  /** False as root where there are none: then the command itself must give up root, see `withoutRoot`. */
+  readonly userNamespace?: boolean;
+  /** False where no fresh /proc can be mounted: then it is empty. */
+  readonly proc?: boolean;
   /** Capabilities in the sandbox's own user namespace. Empty: none at all. */
   readonly capabilities?: readonly string[];
   /** Descriptor with a seccomp filter for everything inside; without it the agent gives its children one. */
   readonly seccompFd?: number;
+  /** Files whose content comes from a descriptor. */
+  readonly data?: readonly { readonly fd: number; readonly target: string }[];
   /** Descriptor on which bubblewrap tells the pid of its child. */
   readonly statusFd?: number;
   /** Descriptor that holds the child back until it can be read. */
@@ -57,8 +63,17 @@ export function bubblewrapArgs(policy: BubblewrapPolicy): string[] {
   const { workspace, library } = policy;
   const capabilities = policy.capabilities ?? [];
   return [
+    ...(policy.userNamespace === false ? [] : USER_NAMESPACE),
     ...NAMESPACES,
     ...systemDirectories(library),
+    ...(policy.data ?? []).flatMap(({ fd, target }) => [
+      '--perms',
+      '0644',
+      '--ro-bind-data',
+      String(fd),
+      target,
+    ]),
+    ...(policy.proc === false ? ['--perms', '0555', '--dir', '/proc'] : ['--proc', '/proc']),
     ...devices(policy.shmBytes ?? SHM_BYTES),
     ...tmpfs(policy.tmpBytes ?? TMP_BYTES, '/tmp'),
     ...(workspace ? bind({ ...workspace, target: WORKSPACE }) : []),
@@ -68,7 +83,7 @@ export function bubblewrapArgs(policy: BubblewrapPolicy): string[] {
     '--remount-ro',
     '/',
     '--chdir',
-    workspace ? WORKSPACE : '/',
+    '/',
     ...Object.entries(policy.env ?? {}).flatMap(([name, value]) => ['--setenv', name, value]),
     '--cap-drop',
     'ALL',
@@ -79,18 +94,14 @@ export function bubblewrapArgs(policy: BubblewrapPolicy): string[] {
   ];
 }
 
+const USER_NAMESPACE = ['--unshare-user', '--disable-userns', '--uid', '1000', '--gid', '1000'];
+
 const NAMESPACES = [
-  '--unshare-user',
   '--unshare-pid',
   '--unshare-ipc',
   '--unshare-uts',
   '--unshare-net',
   '--unshare-cgroup-try',
-  '--disable-userns',
-  '--uid',
-  '1000',
-  '--gid',
-  '1000',
   '--hostname',
   'sandbox',
   // Without it what runs inside would outlive a service that is killed.
@@ -99,6 +110,28 @@ const NAMESPACES = [
   '--clearenv',
   '--as-pid-1',
 ];
+
+/** What root of the host needs to give up being root, inside. */
+export const DROPPING_CAPABILITIES = ['CAP_SETUID', 'CAP_SETGID', 'CAP_SETPCAP'];
+
+/** The command as a stranger to the host, where no user namespace makes it one: no root, no groups, no capabilities but
+ *  these, and no way back. */
+export function withoutRoot(
+  command: readonly string[],
+  uid: number,
+  capabilities: readonly string[],
+): string[] {
+  const kept = ['-all', ...capabilities.map((name) => `+${name.replace(/^CAP_/, '').toLowerCase()}`)].join(
+    ',',
+  );
+  return [
+    ...['/usr/bin/setpriv', '--reuid', String(uid), '--regid', String(uid), '--clear-groups'],
+    ...['--inh-caps', kept, '--ambient-caps', kept, '--bounding-set', '-all', '--no-new-privs'],
+    // A change of uid forgets it.
+    ...['--pdeathsig', 'KILL'],
+    ...command,
+  ];
+}
 
 function systemDirectories(library: string): string[] {
   return [
@@ -117,7 +150,7 @@ function systemDirectories(library: string): string[] {
 }
 
 function devices(shmBytes: number): string[] {
-  return ['--proc', '/proc', '--dev', '/dev', ...tmpfs(shmBytes, '/dev/shm'), '--remount-ro', '/dev'];
+  return ['--dev', '/dev', ...tmpfs(shmBytes, '/dev/shm'), '--remount-ro', '/dev'];
 }
 
 function tmpfs(bytes: number, target: string): string[] {

@@ -8,6 +8,7 @@ import { IsolationUnavailable } from '../errors.js';
 import { Undo } from '../lib/undo.js';
 import type { Logger } from '../observability/logger.js';
 import { BubblewrapSandbox } from './bubblewrap-sandbox.js';
+import { bubblewrapBuilder } from './builder.js';
 import { EGRESS_LIMITS, type EgressLimits } from './egress-budget.js';
 import { HostDirectories, instanceOf } from './host-directories.js';
 import { findLimiter } from './limits/find.js';
@@ -117,16 +118,18 @@ export class BubblewrapDriver implements SandboxDriver {
 
       const limiter = this.#options.limiter ?? (await findLimiter(log, await instanceOf(dataDir)));
       this.#undo.push('limits', () => limiter.close());
+      const builder = bubblewrapBuilder(BUBBLEWRAP, { isRoot });
       this.#isolation = await probeIsolation({
         minimum,
         ...(maximum ? { maximum } : {}),
         dataDir,
         limiter,
-        bubblewrap: BUBBLEWRAP,
+        builder,
         uid: this.#uids?.take() ?? null,
       });
       const { level } = this.#isolation;
-      if (level === null) return;
+      const way = builder.ways.find((each) => each.level === level);
+      if (!way) return;
 
       const filter = seccompFilter(process.arch, { sockets: true });
       const directories = await HostDirectories.open(dataDir, { isRoot, filter });
@@ -150,11 +153,11 @@ export class BubblewrapDriver implements SandboxDriver {
       this.#host = {
         directories,
         limiter,
-        bubblewrap: BUBBLEWRAP,
+        launcher: way.launcher,
         python: { path: PYTHON, version: await pythonVersion() },
         filter,
         closedFilter: seccompFilter(process.arch, { sockets: false }),
-        nested: level === 'full',
+        nested: way.nested,
         agentIdleMs: this.#options.agentIdleMs,
         ownAddresses: this.#options.ownAddresses ?? (() => []),
         egressLimits: { ...EGRESS_LIMITS, ...this.#options.egressLimits },

@@ -24,11 +24,17 @@ import { INSIDE_LIBRARY, VISIBLE_HOST_PATHS } from './bubblewrap.js';
 
 const PYTHON_SOURCES = fileURLToPath(new URL('./python/', import.meta.url));
 
+/** Who is known inside; programs there run as `uid`. */
+export function accounts(uid: number): { readonly passwd: string; readonly group: string } {
+  return {
+    passwd: `root:x:0:0:root:/root:/usr/sbin/nologin\nsandbox:x:${uid}:${uid}:sandbox:/workspace:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n`,
+    group: `root:x:0:\nsandbox:x:${uid}:\nnogroup:x:65534:\n`,
+  };
+}
+
 /** The small /etc inside: without it `localhost`, getpass.getuser() and pwd fail. */
 const ETC_FILES: Readonly<Record<string, string>> = {
-  passwd:
-    'root:x:0:0:root:/root:/usr/sbin/nologin\nsandbox:x:1000:1000:sandbox:/workspace:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n',
-  group: 'root:x:0:\nsandbox:x:1000:\nnogroup:x:65534:\n',
+  ...accounts(1000),
   hosts: '127.0.0.1 localhost sandbox\n::1 localhost\n',
   'nsswitch.conf': 'passwd: files\ngroup: files\nhosts: files dns\n',
 };

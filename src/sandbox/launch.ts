@@ -1,19 +1,22 @@
-// Starts bubblewrap, and knows how to end it so that nothing of its sandbox is left.
+// Starts sandboxes; here with bubblewrap. Knows how to end it so that nothing of its sandbox is left.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
-import { type BubblewrapPolicy, bubblewrapArgs } from './bubblewrap.js';
+import { type BubblewrapPolicy, bubblewrapArgs, DROPPING_CAPABILITIES, withoutRoot } from './bubblewrap.js';
+import { accounts } from './host-directories.js';
 
 /** An own end is given this long to follow the end of pid 1, before bubblewrap itself is killed. */
 const END_WITHIN_MS = 5_000;
 const STDERR_BYTES = 64 * 1024;
 
 export interface Launch {
-  readonly bubblewrap: string;
-  readonly policy: Omit<BubblewrapPolicy, 'statusFd' | 'blockFd' | 'seccompFd'>;
-  /** Set for everything inside by bubblewrap; null when the agent does it for its children. */
+  readonly policy: Omit<
+    BubblewrapPolicy,
+    'statusFd' | 'blockFd' | 'seccompFd' | 'data' | 'userNamespace' | 'proc'
+  >;
+  /** Set for everything inside; null when the agent does it for its children. */
   readonly seccomp: Buffer | null;
-  /** Host uid and gid to start it with; null keeps ours. */
+  /** Host uid and gid of everything inside; null keeps ours. */
   readonly uid: number | null;
   /** Puts the host pids under their limits, before anything inside runs. */
   adopt(pids: readonly number[]): Promise<void>;
@@ -27,8 +30,10 @@ export interface LaunchEnd {
 }
 
 export interface Launched {
-  /** Bubblewrap's own pid on the host. */
+  /** On the host, of what was started: everything inside descends from it. */
   readonly pid: number;
+  /** On the host, of pid 1 inside. */
+  readonly innerPid: number;
   readonly stdin: Writable;
   readonly stdout: Readable;
   /** Resolves, never rejects, when the sandbox is gone. */
@@ -39,53 +44,74 @@ export interface Launched {
 
 export class LaunchFailed extends Error {}
 
+export interface Launcher {
+  /** Resolves when the sandbox may run, under its limits. Rejects with LaunchFailed, leaving nothing behind. */
+  launch(launch: Launch): Promise<Launched>;
+}
+
 const ARGS_FD = 3;
 const STATUS_FD = 4;
 const BLOCK_FD = 5;
-const SECCOMP_FD = 6;
+const FIRST_DATA_FD = 6;
 
-/** Resolves when the sandbox may run, under its limits. Rejects with LaunchFailed, leaving nothing behind. */
-export async function launch({ bubblewrap, policy, seccomp, uid, adopt }: Launch): Promise<Launched> {
-  const child = spawn(bubblewrap, ['--args', String(ARGS_FD), '--', ...policy.command], {
-    // bubblewrap's own environment can be read inside as that of pid 1: it has none.
-    env: {},
-    cwd: '/',
-    stdio: ['pipe', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe', ...(seccomp ? (['pipe'] as const) : [])],
-    ...(uid === null ? {} : { uid, gid: uid }),
-  });
-  const stderr = tailOf(child.stderr!);
-  const ended = endOf(child, stderr);
-  if (child.pid === undefined)
-    throw new LaunchFailed(`could not start ${bubblewrap}: ${(await ended).stderr}`);
-  const sandbox = new Running(child as ChildProcess & { pid: number }, ended);
-  try {
-    const args = bubblewrapArgs({
-      ...policy,
-      statusFd: STATUS_FD,
-      blockFd: BLOCK_FD,
-      ...(seccomp ? { seccompFd: SECCOMP_FD } : {}),
+export class BubblewrapLauncher implements Launcher {
+  constructor(
+    private readonly bubblewrap: string,
+    private readonly mode: { readonly userNamespace: boolean; readonly proc: boolean },
+  ) {}
+
+  async launch({ policy, seccomp, uid, adopt }: Launch): Promise<Launched> {
+    const { bubblewrap, mode } = this;
+    // Root needs itself to make the namespaces when no user namespace makes it root of one.
+    const rootUid = mode.userNamespace ? null : uid;
+    const data = rootUid === null ? [] : Object.entries(accounts(rootUid));
+    const contents = [...data.map(([, text]) => text), ...(seccomp ? [seccomp] : [])];
+    const capabilities = policy.capabilities ?? [];
+    const command = rootUid === null ? policy.command : withoutRoot(policy.command, rootUid, capabilities);
+    const child = spawn(bubblewrap, ['--args', String(ARGS_FD), '--', ...command], {
+      // bubblewrap's own environment can be read inside as that of pid 1: it has none.
+      env: {},
+      cwd: '/',
+      stdio: ['pipe', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe', ...contents.map(() => 'pipe' as const)],
+      ...(uid === null || rootUid !== null ? {} : { uid, gid: uid }),
     });
-    const [, , , argsPipe, statusPipe, blockPipe, seccompPipe] = child.stdio as unknown as Writable[];
-    for (const pipe of child.stdio) pipe?.on('error', () => {});
-    argsPipe!.end(args.map((arg) => `${arg}\0`).join(''));
-    seccompPipe?.end(seccomp);
-    const inner = await innerPid(statusPipe as unknown as Readable);
-    sandbox.innerPid = inner;
-    await adopt([child.pid, inner]);
-    blockPipe!.end('x');
-    return sandbox;
-  } catch (cause) {
-    sandbox.kill();
-    const { code, stderr } = await ended;
-    const said = stderr.trim() || `it ended with code ${code}`;
-    throw new LaunchFailed(`bubblewrap: ${cause instanceof NoStatus ? said : String(cause)}`, { cause });
+    const stderr = tailOf(child.stderr!);
+    const ended = endOf(child, stderr);
+    if (child.pid === undefined)
+      throw new LaunchFailed(`could not start ${bubblewrap}: ${(await ended).stderr}`);
+    const sandbox = new Running(child as ChildProcess & { pid: number }, ended);
+    try {
+      const args = bubblewrapArgs({
+        ...policy,
+        ...mode,
+        capabilities: rootUid === null ? capabilities : [...capabilities, ...DROPPING_CAPABILITIES],
+        statusFd: STATUS_FD,
+        blockFd: BLOCK_FD,
+        data: data.map(([name], index) => ({ fd: FIRST_DATA_FD + index, target: `/etc/${name}` })),
+        ...(seccomp ? { seccompFd: FIRST_DATA_FD + data.length } : {}),
+      });
+      const [, , , argsPipe, statusPipe, blockPipe, ...dataPipes] = child.stdio as unknown as Writable[];
+      for (const pipe of child.stdio) pipe?.on('error', () => {});
+      argsPipe!.end(args.map((arg) => `${arg}\0`).join(''));
+      for (const [index, content] of contents.entries()) dataPipes[index]!.end(content);
+      sandbox.innerPid = await innerPid(statusPipe as unknown as Readable);
+      await adopt([child.pid, sandbox.innerPid]);
+      blockPipe!.end('x');
+      return sandbox as Launched;
+    } catch (cause) {
+      sandbox.kill();
+      const { code, stderr } = await ended;
+      const said = stderr.trim() || `it ended with code ${code}`;
+      throw new LaunchFailed(`bubblewrap: ${cause instanceof NoStatus ? said : String(cause)}`, { cause });
+    }
   }
 }
 
-class Running implements Launched {
+class Running implements Omit<Launched, 'innerPid'> {
   readonly pid: number;
   readonly stdin: Writable;
   readonly stdout: Readable;
+  /** Known when bubblewrap has said it. */
   innerPid: number | undefined;
 
   constructor(

@@ -12,7 +12,7 @@ interface Identity {
 
 interface Wanted {
   /** Of the agent that knows it: a session may have several at once, each with a process of this number. */
-  readonly bubblewrapPid: number;
+  readonly launchedPid: number;
   readonly uid: number;
   readonly nested: boolean;
 }
@@ -29,11 +29,11 @@ export async function keeperAndMain(
 }
 
 function findKeeper(found: (Identity | null)[], keeperPid: number, wanted: Wanted): number[] | undefined {
-  const { bubblewrapPid, uid, nested } = wanted;
+  const { launchedPid, uid, nested } = wanted;
   const own = new Map(found.flatMap((each) => (each?.uid === uid ? [[each.pid, each]] : [])));
   const isBelow = ({ parent }: Identity): boolean => {
     const above = own.get(parent);
-    return parent === bubblewrapPid || (above !== undefined && isBelow(above));
+    return parent === launchedPid || (above !== undefined && isBelow(above));
   };
   const depth = nested ? 3 : 2;
   const keeper = [...own.values()].find(

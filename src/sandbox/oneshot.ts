@@ -1,7 +1,7 @@
 // Sandboxes that live for one program of our own: walking, filling and deleting a workspace.
 import type { Readable, Writable } from 'node:stream';
 import { INSIDE_LIBRARY } from './bubblewrap.js';
-import { type Launched, launch } from './launch.js';
+import type { Launched } from './launch.js';
 import type { SandboxHost } from './sandbox-host.js';
 import type { Workspace } from './workspace.js';
 
@@ -37,8 +37,7 @@ export function launchOneShot(
 ): Promise<Launched> {
   const writes = program.workspace === 'write';
   if (program.workspace !== 'none') workspace.makeUsable();
-  return launch({
-    bubblewrap: host.bubblewrap,
+  return host.launcher.launch({
     seccomp: host.closedFilter,
     uid: workspace.uid,
     adopt,

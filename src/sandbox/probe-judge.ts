@@ -1,6 +1,5 @@
 // What the probe saw from inside, held against what was promised. Pure; each check is one sentence of the promise.
-import { readlinkSync } from 'node:fs';
-import type { IsolationCheck } from './sandbox.js';
+import { type IsolationCheck, NAMESPACES, type Namespace } from './sandbox.js';
 
 /** What `python/probe.py` says; an attempt is null when it worked, else the name of the error. */
 export interface ProbeFacts {
@@ -10,6 +9,7 @@ export interface ProbeFacts {
   readonly capabilities: Readonly<Record<string, string>>;
   readonly noNewPrivileges: boolean;
   readonly seccomp: boolean;
+  /** Empty where there is no /proc to tell. */
   readonly namespaces: Readonly<Record<string, string>>;
   readonly processes: number;
   readonly interfaces: readonly string[];
@@ -22,32 +22,44 @@ export interface ProbeFacts {
   readonly temporary: string | null;
 }
 
-export interface HostFacts {
-  /** Host uid of the sandbox, as the kernel tells us from outside. */
+/** What the kernel says of pid 1 inside, from outside. */
+export interface OutsideFacts {
   readonly uid: number | null;
   readonly namespaces: Readonly<Record<string, string>>;
 }
+
+/** Of its own has a sandbox all of them, or all but the user namespace. */
+export const namespacesOf = ({ userNamespace }: { readonly userNamespace: boolean }): Namespace[] =>
+  NAMESPACES.filter((name) => name !== 'user' || userNamespace);
 
 /** Set by bubblewrap and by Python itself. */
 const OWN_ENVIRONMENT = new Set(['PWD', 'LC_CTYPE']);
 /** The probe and at most its parents; anything more is a process of somebody else. */
 const MOST_PROCESSES = 4;
 
-export function judge(inside: ProbeFacts, host: HostFacts): IsolationCheck[] {
-  const shared = Object.entries(inside.namespaces)
-    .filter(([name, link]) => host.namespaces[name] === link)
-    .map(([name]) => name);
+/** `own` are the namespaces that this service is in. */
+export function judge(
+  inside: ProbeFacts,
+  outside: OutsideFacts,
+  own: Readonly<Record<string, string>>,
+  way: { readonly userNamespace: boolean },
+): IsolationCheck[] {
+  const promised = namespacesOf(way);
+  const shared = promised.filter((name) => {
+    const links = [inside.namespaces[name], outside.namespaces[name]].filter((link) => link !== undefined);
+    return links.length === 0 || links.includes(own[name]!);
+  });
   const held = Object.entries(inside.capabilities).filter(([, bits]) => !/^0+$/.test(bits));
   const written = worked(inside.written);
   const settings = worked(inside.settings);
   const interfaces = inside.interfaces.filter((name) => name !== 'lo');
   const environment = inside.environment.filter((name) => !OWN_ENVIRONMENT.has(name));
   return [
-    check('namespaces', shared, 'user, pid, mnt, net, ipc and uts are its own', 'shared with the host'),
+    check('namespaces', shared, `${promised.join(', ')} are its own`, 'shared with the host'),
     {
       name: 'uid',
-      ok: host.uid !== null && host.uid !== 0 && inside.uid !== 0 && inside.gid !== 0,
-      detail: `uid ${inside.uid} inside, ${host.uid ?? 'unknown'} on the host`,
+      ok: outside.uid !== null && outside.uid !== 0 && inside.uid !== 0 && inside.gid !== 0,
+      detail: `uid ${inside.uid} inside, ${outside.uid ?? 'unknown'} on the host`,
     },
     check(
       'capabilities',
@@ -87,13 +99,6 @@ export function judge(inside: ProbeFacts, host: HostFacts): IsolationCheck[] {
       detail: `workspace: ${inside.workspace ?? 'writable'}, /tmp: ${inside.temporary ?? 'writable'}`,
     },
   ];
-}
-
-/** The namespaces that this service is in. */
-export function ownNamespaces(): Record<string, string> {
-  return Object.fromEntries(
-    ['user', 'pid', 'mnt', 'net', 'ipc', 'uts'].map((name) => [name, readlinkSync(`/proc/self/ns/${name}`)]),
-  );
 }
 
 const worked = (attempts: Readonly<Record<string, string | null>>) =>

@@ -13,11 +13,11 @@ export class ProgramGroup {
     parent: LimitGroup,
     name: string,
     keeperPid: number,
-    sandbox: { readonly bubblewrapPid: number; readonly uid: number; readonly nested: boolean },
+    sandbox: { readonly launchedPid: number; readonly uid: number; readonly nested: boolean },
   ): Promise<ProgramGroup> {
     const [group, members] = await Promise.all([
       parent.child(name),
-      parent.processes().then((pids) => pids ?? descendants(sandbox.bubblewrapPid)),
+      parent.processes().then((pids) => pids ?? descendants(sandbox.launchedPid)),
     ]);
     const found = await keeperAndMain(members, keeperPid, sandbox);
     await group.adopt(found);

@@ -1,14 +1,14 @@
 import type { Logger } from '../observability/logger.js';
 import type { EgressLimits } from './egress-budget.js';
 import type { HostDirectories } from './host-directories.js';
+import type { Launcher } from './launch.js';
 import type { Limiter } from './limits/limits.js';
 
 /** What all sandboxes of a driver share. */
 export interface SandboxHost {
   readonly directories: HostDirectories;
   readonly limiter: Limiter;
-  /** Path of bwrap. */
-  readonly bubblewrap: string;
+  readonly launcher: Launcher;
   readonly python: { readonly path: string; readonly version: string };
   /** For programs of the session. */
   readonly filter: Buffer;

@@ -18,11 +18,40 @@ export interface IsolationReport {
   /** Null when not even the weakest level allowed holds: tasks are refused. */
   readonly level: IsolationLevel | null;
   readonly minimum: IsolationLevel;
+  /** Levels, in the order in which they were tried; the last one is the one that holds, when one does. */
+  readonly tried: readonly {
+    readonly level: IsolationLevel;
+    readonly ok: boolean;
+    readonly detail: string;
+  }[];
+  /** The tools, then what was seen from inside at the level tried last. */
   readonly checks: readonly IsolationCheck[];
-  /** What the limits rest on: the cgroup version in use, or rlimits and a watcher. */
-  readonly limits: { readonly cgroup: 'v2' | 'v1' | null; readonly disk: 'quota' | 'image' | 'watcher' };
+  /** Null when tasks are refused. */
+  readonly enforced: Enforced | null;
+  /** What the limits rest on. */
+  readonly limits: {
+    readonly cgroup: 'v2' | 'v1' | null;
+    readonly memory: 'cgroup' | 'rlimit';
+    readonly cpu: 'cgroup' | null;
+    readonly processes: 'cgroup' | 'rlimit';
+    readonly disk: 'quota' | 'image' | 'watcher';
+  };
   readonly missing: readonly { readonly what: string; readonly fix: string }[];
   readonly versions: Readonly<Record<string, string>>;
+}
+
+export const NAMESPACES = ['user', 'pid', 'mnt', 'net', 'ipc', 'uts'] as const;
+export type Namespace = (typeof NAMESPACES)[number];
+
+/** Walls that stand in every sandbox. Programs have no capabilities at any level. */
+export interface Enforced {
+  /** Those that a sandbox does not share with the host. */
+  readonly namespaces: readonly Namespace[];
+  /** Those that a program does not share with others of its session. */
+  readonly eachProgram: readonly Namespace[];
+  readonly seccomp: boolean;
+  /** Whether sessions are strangers to each other on the host, or all have the uid of the service. */
+  readonly uid: 'perSession' | 'shared';
 }
 
 export interface SandboxLimits {

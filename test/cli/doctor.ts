@@ -31,7 +31,9 @@ t.test('where tasks are refused the fix stands in the words', async (t) => {
     level: null,
     minimum: 'rootNoUserns',
     checks: [{ name: 'bubblewrap', ok: false, detail: 'not found' }],
-    limits: { cgroup: null, disk: 'watcher' },
+    tried: [],
+    enforced: null,
+    limits: { cgroup: null, memory: 'rlimit', cpu: null, processes: 'rlimit', disk: 'watcher' },
     missing: [{ what: 'bubblewrap is not installed', fix: 'Run: apt-get install bubblewrap' }],
     versions: { node: '20.19.0' },
   });

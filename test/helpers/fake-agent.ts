@@ -20,7 +20,7 @@ export function fakeAgent(t: Test, options: { group?: Partial<ProgramGroup>; idl
   stdin.on('data', (chunk) => parser.push(chunk));
   const agent = new Agent({
     launched: {
-      ...{ pid: 1, stdin, stdout, ended: ended.promise },
+      ...{ pid: 1, innerPid: 2, stdin, stdout, ended: ended.promise },
       kill: () => ended.resolve({ code: null, signal: 'SIGKILL', stderr: '' }),
     },
     groupFor: async () => (options.group as ProgramGroup | undefined) ?? null,

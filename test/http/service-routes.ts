@@ -12,7 +12,14 @@ const REPORT: IsolationReport = {
   level: 'full',
   minimum: 'rootNoUserns',
   checks: [{ name: 'network', ok: true, detail: 'no interface but loopback' }],
-  limits: { cgroup: 'v2', disk: 'watcher' },
+  tried: [{ level: 'full', ok: true, detail: 'every program gets namespaces of its own' }],
+  enforced: {
+    namespaces: ['user', 'pid', 'mnt', 'net', 'ipc', 'uts'],
+    eachProgram: ['pid', 'mnt', 'ipc'],
+    seccomp: true,
+    uid: 'shared',
+  },
+  limits: { cgroup: 'v2', memory: 'cgroup', cpu: 'cgroup', processes: 'cgroup', disk: 'watcher' },
   missing: [],
   versions: { bubblewrap: '0.8.0' },
 };

@@ -25,13 +25,13 @@ t.test(
     t.equal(bubblewraps.length, 2);
     const wanted = { uid: sandbox.uid ?? process.getuid!(), nested: driver.isolation.level === 'full' };
     const seen = new Set<number>();
-    for (const bubblewrapPid of bubblewraps) {
-      const below = new Set(processesBelow(bubblewrapPid).map(({ pid }) => pid));
+    for (const launchedPid of bubblewraps) {
+      const below = new Set(processesBelow(launchedPid).map(({ pid }) => pid));
       for (let keeperPid = 1; keeperPid < 8; keeperPid += 1) {
-        const found = await keeperAndMain(members, keeperPid, { bubblewrapPid, ...wanted });
+        const found = await keeperAndMain(members, keeperPid, { launchedPid, ...wanted });
         t.ok(
           found.every((pid) => below.has(pid)),
-          `number ${keeperPid} below ${bubblewrapPid}: ${found}`,
+          `number ${keeperPid} below ${launchedPid}: ${found}`,
         );
         for (const pid of found) seen.add(pid);
         if (found.length > 1) t.ok(found.slice(1).every((pid) => parentOf(pid) === found[0]));
@@ -46,7 +46,7 @@ t.test(
 );
 
 t.test('a number that nobody has, or somebody of another owner, finds no one', async (t) => {
-  const wanted = { bubblewrapPid: process.ppid, nested: false };
+  const wanted = { launchedPid: process.ppid, nested: false };
   for (const [keeperPid, uid] of [
     [process.pid, 4_000_000_000],
     [0, process.getuid!()],

@@ -7,6 +7,7 @@ import { text } from 'node:stream/consumers';
 import { pino } from 'pino';
 import t from 'tap';
 import { HostDirectories } from '../../src/sandbox/host-directories.js';
+import { BubblewrapLauncher } from '../../src/sandbox/launch.js';
 import { launchOneShot, type OneShotProgram } from '../../src/sandbox/oneshot.js';
 import type { SandboxHost } from '../../src/sandbox/sandbox-host.js';
 import { seccompFilter } from '../../src/sandbox/seccomp.js';
@@ -26,7 +27,7 @@ await writeFile(join(directories.library, 'tree.py'), 'import sys; exec(sys.argv
 const host: SandboxHost = {
   directories,
   limiter: undefined as never,
-  bubblewrap: '/usr/bin/bwrap',
+  launcher: new BubblewrapLauncher('/usr/bin/bwrap', { userNamespace: true, proc: true }),
   python: { path: '/usr/bin/python3', version: '3.11' },
   filter,
   closedFilter: seccompFilter(process.arch, { sockets: false }),

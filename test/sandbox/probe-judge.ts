@@ -1,8 +1,13 @@
 import t from 'tap';
-import { type HostFacts, judge, ownNamespaces, type ProbeFacts } from '../../src/sandbox/probe-judge.js';
+import { judge, type OutsideFacts, type ProbeFacts } from '../../src/sandbox/probe-judge.js';
 
 const none = '0000000000000000';
-const host: HostFacts = { uid: 200_001, namespaces: { user: 'user:[1]', net: 'net:[2]' } };
+const links = (number: number) =>
+  Object.fromEntries(
+    ['user', 'pid', 'mnt', 'net', 'ipc', 'uts'].map((name) => [name, `${name}:[${number}]`]),
+  );
+const own = links(1);
+const seen: OutsideFacts = { uid: 200_001, namespaces: links(7) };
 const good: ProbeFacts = {
   python: '3.11.2',
   uid: 1000,
@@ -10,7 +15,7 @@ const good: ProbeFacts = {
   capabilities: { CapInh: none, CapPrm: none, CapEff: none, CapBnd: none, CapAmb: none },
   noNewPrivileges: true,
   seccomp: true,
-  namespaces: { user: 'user:[8]', net: 'net:[9]' },
+  namespaces: links(8),
   processes: 1,
   interfaces: ['lo'],
   environment: ['LC_CTYPE', 'PWD'],
@@ -22,8 +27,12 @@ const good: ProbeFacts = {
   temporary: null,
 };
 
-const failed = (inside: Partial<ProbeFacts>, outside: Partial<HostFacts> = {}) =>
-  judge({ ...good, ...inside }, { ...host, ...outside })
+const failed = (
+  inside: Partial<ProbeFacts>,
+  outside: Partial<OutsideFacts> = {},
+  way = { userNamespace: true },
+) =>
+  judge({ ...good, ...inside }, { ...seen, ...outside }, own, way)
     .filter(({ ok }) => !ok)
     .map(({ name }) => name);
 
@@ -31,11 +40,14 @@ t.test('a sandbox that keeps every promise passes', async (t) => {
   t.same(failed({}), []);
 });
 
-const CARELESS: readonly [string, Partial<ProbeFacts>, Partial<HostFacts>][] = [
+const CARELESS: readonly [string, Partial<ProbeFacts>, Partial<OutsideFacts>][] = [
   ['uid', {}, { uid: 0 }],
   ['uid', {}, { uid: null }],
   ['uid', { uid: 0 }, {}],
-  ['namespaces', { namespaces: { user: 'user:[8]', net: 'net:[2]' } }, {}],
+  ['namespaces', { namespaces: { ...links(8), net: 'net:[1]' } }, {}],
+  ['namespaces', {}, { namespaces: { ...links(7), ipc: 'ipc:[1]' } }],
+  ['namespaces', { namespaces: {} }, { namespaces: {} }],
+  ['namespaces', { namespaces: links(1) }, { namespaces: {} }],
   ['capabilities', { capabilities: { ...good.capabilities, CapBnd: '000001ffffffffff' } }, {}],
   ['capabilities', { capabilities: { CapEff: '?' } }, {}],
   ['noNewPrivileges', { noNewPrivileges: false }, {}],
@@ -56,6 +68,12 @@ for (const [name, inside, outside] of CARELESS) {
   });
 }
 
-t.test('the namespaces of this process are known by their links', async (t) => {
-  t.match(ownNamespaces().net, /^net:\[\d+\]$/);
+t.test('a user namespace of its own is asked for only where it was promised', async (t) => {
+  const namespaces = { ...links(8), user: 'user:[1]' };
+  t.same(failed({ namespaces }, { namespaces }), ['namespaces']);
+  t.same(failed({ namespaces }, { namespaces }, { userNamespace: false }), []);
+});
+
+t.test('where there is no /proc inside, what is seen from outside counts', async (t) => {
+  t.same(failed({ namespaces: {}, processes: 0 }), []);
 });

@@ -72,6 +72,8 @@ def _replace(operation, place, mode):
     """Readers see the old contents or the new, whole. The new ones have no name until then: a helper that is killed leaves
     nothing behind."""
     try:
+        if not os.path.exists("/proc/self/fd"):
+            raise OSError(errno.EOPNOTSUPP, "nothing without a name can be given one")
         fd = os.open(b".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=place.fd)
         named = None
     except OSError as error:

@@ -1,9 +1,12 @@
 """Runs where programs will run, tries what an attacker would, and says how each attempt went. It judges nothing: what
-must have failed, and what may not, the service decides. Nothing here changes anything when an attempt succeeds."""
+must have failed, and what may not, the service decides. Nothing here changes anything when an attempt succeeds. It
+asks the kernel by calls, as there may be no /proc."""
 
+import ctypes
 import errno
 import json
 import os
+import socket
 import sys
 import types
 
@@ -46,28 +49,49 @@ def open_for_writing(path):
     os.close(os.open(path, os.O_WRONLY))
 
 
-def status():
-    with open("/proc/self/status") as file:
-        return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+libc = ctypes.CDLL(None)
+GET_SECCOMP, CAPBSET_READ, GET_NO_NEW_PRIVS, CAP_AMBIENT, CAP_AMBIENT_IS_SET = 21, 23, 39, 47, 1
+CAPABILITY_VERSION_3 = 0x20080522
 
 
-def interfaces():
-    with open("/proc/net/dev") as file:
-        return [line.split(":")[0].strip() for line in file if ":" in line]
+def prctl(option, second=0, third=0):
+    return libc.prctl(option, *(ctypes.c_ulong(value) for value in (second, third, 0, 0)))
+
+
+def capabilities():
+    """As /proc/self/status shows them; the kernel answers 0 for those it does not know."""
+    held = (ctypes.c_uint32 * 6)()
+    if libc.capget((ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0), held):
+        return {"CapEff": "?"}
+    every = lambda is_set: sum(1 << number for number in range(64) if is_set(number) == 1)
+    sets = {
+        "CapEff": held[0] | held[3] << 32,
+        "CapPrm": held[1] | held[4] << 32,
+        "CapInh": held[2] | held[5] << 32,
+        "CapBnd": every(lambda number: prctl(CAPBSET_READ, number)),
+        "CapAmb": every(lambda number: prctl(CAP_AMBIENT, CAP_AMBIENT_IS_SET, number)),
+    }
+    return {name: f"{bits:016x}" for name, bits in sets.items()}
+
+
+def namespaces():
+    try:
+        return {name: os.readlink(f"/proc/self/ns/{name}") for name in ("user", "pid", "mnt", "net", "ipc", "uts")}
+    except FileNotFoundError:
+        return {}
 
 
 def look_around(confine):
-    own = status()
     return {
         "python": sys.version.split()[0],
         "uid": os.getuid(),
         "gid": os.getgid(),
-        "capabilities": {name: own.get(name, "?") for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")},
-        "noNewPrivileges": own.get("NoNewPrivs") == "1",
-        "seccomp": own.get("Seccomp") == "2",
-        "namespaces": {name: os.readlink(f"/proc/self/ns/{name}") for name in ("user", "pid", "mnt", "net", "ipc", "uts")},
+        "capabilities": capabilities(),
+        "noNewPrivileges": prctl(GET_NO_NEW_PRIVS) == 1,
+        "seccomp": prctl(GET_SECCOMP) == 2,
+        "namespaces": namespaces(),
         "processes": sum(name.isdigit() for name in os.listdir("/proc")),
-        "interfaces": interfaces(),
+        "interfaces": [name for _, name in socket.if_nameindex()],
         "environment": sorted(os.environ),
         "visible": [path for path in PRIVATE_PATHS if os.path.exists(path)],
         "written": {path: attempt(lambda path=path: write_file(path)) for path in READ_ONLY_DIRECTORIES},
@@ -120,6 +144,8 @@ def main(mode):
         # bubblewrap has set the filter and left no capabilities.
         outcome = in_child(lambda: confine.drop_privileges(None) or look_around(confine))
     print(json.dumps(outcome), flush=True)
+    # The service looks at us from outside before it ends us.
+    sys.stdin.read()
 
 
 main(sys.argv[1])

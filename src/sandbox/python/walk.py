@@ -236,5 +236,8 @@ def _allow_owner_by_name(fd, name):
     handle = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
     try:
         os.chmod(f"/proc/self/fd/{handle}", 0o700)
+    except FileNotFoundError:
+        # There is no /proc. By name a link could be followed, but only to what has the same owner: no gain for him.
+        os.chmod(name, 0o700, dir_fd=fd)
     finally:
         os.close(handle)
