@@ -4,7 +4,6 @@ import { Type } from '@sinclair/typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { WebSocket } from 'ws';
 import { TooManyReaders } from '../errors.js';
-import { clientGone } from '../http/client-gone.js';
 import { problemDocument, toPublicError } from '../http/problem.js';
 import { errorResponses } from '../http/problem-schema.js';
 import type { Server } from '../http/server.js';
@@ -119,9 +118,19 @@ export async function eventRoutes(app: Server, options: EventRoutesOptions): Pro
     if (request.headers.accept?.includes('text/event-stream')) {
       return sendStream(request, reply, view, request.headers['last-event-id'] ?? after);
     }
-    const signal = AbortSignal.any([clientGone(reply), places.lastCall]);
-    const page = await readPage({ reader, view, after, limit, waitMs: wait * 1000, signal });
-    return reply.type('application/json; charset=utf-8').send(page);
+    const waiting = new AbortController();
+    const stopWaiting = () => waiting.abort();
+    reply.raw.once('close', stopWaiting);
+    // Not AbortSignal.any: a signal that lives as long as we do would remember each one made of it.
+    places.lastCall.addEventListener('abort', stopWaiting);
+    if (places.lastCall.aborted) stopWaiting();
+    try {
+      const waitMs = wait * 1000;
+      const page = await readPage({ reader, view, after, limit, waitMs, signal: waiting.signal });
+      return reply.type('application/json; charset=utf-8').send(page);
+    } finally {
+      places.lastCall.removeEventListener('abort', stopWaiting);
+    }
   }
 
   async function sendStream(request: EventsRequest, reply: FastifyReply, view: View, after: number) {

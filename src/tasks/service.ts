@@ -137,7 +137,7 @@ export class Tasks {
   /** The task, as soon as it has ended, or as it is after `waitMs`. */
   async wait(principal: Principal, taskId: string, waitMs: number, signal: AbortSignal): Promise<Task> {
     const live = this.#liveByName.get(nameOf(principal.tenant, taskId));
-    if (live) await settledWithin(live.done, waitMs, AbortSignal.any([signal, this.#stopping.signal]));
+    if (live) await settledWithin(live.done, waitMs, signal, this.#stopping.signal);
     return this.get(principal, taskId);
   }
 
