@@ -19,6 +19,7 @@ import { countRequests, serviceRoutes } from './http/service-routes.js';
 import { addSharedSchemas } from './http/shared-schemas.js';
 import type { Logger } from './observability/logger.js';
 import { Metrics } from './observability/metrics.js';
+import { builderFor } from './sandbox/builders.js';
 import { BubblewrapDriver } from './sandbox/driver.js';
 import { ISOLATION_LEVELS } from './sandbox/sandbox.js';
 import { SessionRepository } from './sessions/repository.js';
@@ -79,6 +80,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
     log,
     minimum: config.ISOLATION_MIN,
     maximum: config.ISOLATION_MAX,
+    builder: (host) => builderFor(config, host),
     uids: { first: config.SANDBOX_UID_FIRST, count: config.SANDBOX_UID_COUNT },
     agentIdleMs: config.AGENT_IDLE_SECONDS * 1000,
     ownAddresses: () => listeningOn(server),

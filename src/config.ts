@@ -143,6 +143,19 @@ export const Settings = Type.Object({
     1,
   ),
   EGRESS_IDLE_SECONDS: Count(120, 'A network connection on which nothing moves is cut after this long.', 1),
+  SANDBOX_DRIVER: stringEnum(['bubblewrap', 'oci'], {
+    default: 'bubblewrap',
+    description:
+      'What builds sandboxes: bubblewrap, or an OCI runtime (as root only, slower, see isolation.md).',
+  }),
+  OCI_RUNTIME: Type.String({
+    default: '/usr/sbin/runc',
+    description: 'With SANDBOX_DRIVER=oci: path of runc, crun or runsc.',
+  }),
+  OCI_RUNTIME_ARGS: Type.String({
+    default: '',
+    description: 'Options for it, separated by spaces, e.g. `--network=none --ignore-cgroups` for runsc.',
+  }),
   ISOLATION_MIN: stringEnum(ISOLATION_LEVELS, {
     default: 'rootNoUserns',
     description: 'Weakest isolation under which tasks may run.',

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { Config } from '../config.js';
 import { createLogger } from '../observability/logger.js';
-import { bubblewrapBuilder } from '../sandbox/builder.js';
+import { builderFor } from '../sandbox/builders.js';
 import { findLimiter } from '../sandbox/limits/find.js';
 import { probeIsolation } from '../sandbox/probe.js';
 import type { IsolationReport } from '../sandbox/sandbox.js';
@@ -28,7 +28,7 @@ export async function runDoctor(
   try {
     const isRoot = isHostRoot(process.getuid?.() ?? -1, readFileSync('/proc/self/uid_map', 'utf8'));
     const report = await probeIsolation({
-      builder: bubblewrapBuilder('/usr/bin/bwrap', { isRoot }),
+      builder: builderFor(config, { isRoot }),
       minimum: config.ISOLATION_MIN,
       maximum: config.ISOLATION_MAX,
       dataDir: config.DATA_DIR,

@@ -56,7 +56,7 @@ const MIB = 1024 * 1024;
 export const TMP_BYTES = 64 * MIB;
 export const SHM_BYTES = 16 * MIB;
 /** Files of the library's `etc/` that appear in the sandbox's /etc. */
-const ETC_FILES = ['passwd', 'group', 'hosts', 'nsswitch.conf'] as const;
+export const ETC_FILES = ['passwd', 'group', 'hosts', 'nsswitch.conf'] as const;
 
 /** The options, meant for `--args FD`, which hides host paths from /proc. The command goes beside them, after `--`. */
 export function bubblewrapArgs(policy: BubblewrapPolicy): string[] {

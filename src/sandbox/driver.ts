@@ -8,7 +8,8 @@ import { IsolationUnavailable } from '../errors.js';
 import { Undo } from '../lib/undo.js';
 import type { Logger } from '../observability/logger.js';
 import { BubblewrapSandbox } from './bubblewrap-sandbox.js';
-import { bubblewrapBuilder } from './builder.js';
+import type { Builder } from './builder.js';
+import { bubblewrap } from './builders.js';
 import { EGRESS_LIMITS, type EgressLimits } from './egress-budget.js';
 import { HostDirectories, instanceOf } from './host-directories.js';
 import { findLimiter } from './limits/find.js';
@@ -26,6 +27,8 @@ export interface BubblewrapDriverOptions {
   readonly log: Logger;
   /** Below this level nothing runs. */
   readonly minimum: IsolationLevel;
+  /** What builds the sandboxes. Default: bubblewrap. */
+  readonly builder?: (host: { readonly isRoot: boolean }) => Builder;
   /** Stronger levels are not tried. Default: `full`. */
   readonly maximum?: IsolationLevel;
   /** As root: host uids for sandboxes. */
@@ -39,7 +42,6 @@ export interface BubblewrapDriverOptions {
   readonly egressLimits?: Partial<EgressLimits>;
 }
 
-const BUBBLEWRAP = '/usr/bin/bwrap';
 const PYTHON = '/usr/bin/python3';
 
 export class BubblewrapDriver implements SandboxDriver {
@@ -118,7 +120,7 @@ export class BubblewrapDriver implements SandboxDriver {
 
       const limiter = this.#options.limiter ?? (await findLimiter(log, await instanceOf(dataDir)));
       this.#undo.push('limits', () => limiter.close());
-      const builder = bubblewrapBuilder(BUBBLEWRAP, { isRoot });
+      const builder = (this.#options.builder ?? bubblewrap)({ isRoot });
       this.#isolation = await probeIsolation({
         minimum,
         ...(maximum ? { maximum } : {}),

@@ -135,7 +135,8 @@ async function clear(runtime: string): Promise<void> {
   if (mounts.includes(` ${mountPoint} `)) await run('umount', ['--lazy', mountPoint]);
   // Never recursively: if it were still mounted, the workspaces would be in there.
   await rmdir(mountPoint).catch(ignoreMissing);
-  for (const name of ['library', 'egress']) await rm(join(runtime, name), { recursive: true, force: true });
+  for (const name of ['library', 'egress', 'oci'])
+    await rm(join(runtime, name), { recursive: true, force: true });
   await rmdir(runtime);
 }
 

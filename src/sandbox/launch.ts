@@ -107,7 +107,7 @@ export class BubblewrapLauncher implements Launcher {
   }
 }
 
-class Running implements Omit<Launched, 'innerPid'> {
+export class Running implements Omit<Launched, 'innerPid'> {
   readonly pid: number;
   readonly stdin: Writable;
   readonly stdout: Readable;
@@ -170,7 +170,7 @@ function innerPid(status: Readable): Promise<number> {
   });
 }
 
-function tailOf(stream: Readable): () => string {
+export function tailOf(stream: Readable): () => string {
   let tail = '';
   stream.setEncoding('utf8');
   stream.on('data', (chunk: string) => {
@@ -179,7 +179,7 @@ function tailOf(stream: Readable): () => string {
   return () => tail;
 }
 
-function endOf(child: ChildProcess, stderr: () => string): Promise<LaunchEnd> {
+export function endOf(child: ChildProcess, stderr: () => string): Promise<LaunchEnd> {
   return new Promise((resolve) => {
     child.on('error', (error) => resolve({ code: null, signal: null, stderr: error.message }));
     child.on('close', (code, signal) => resolve({ code, signal, stderr: stderr() }));

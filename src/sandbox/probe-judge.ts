@@ -32,8 +32,8 @@ export interface OutsideFacts {
 export const namespacesOf = ({ userNamespace }: { readonly userNamespace: boolean }): Namespace[] =>
   NAMESPACES.filter((name) => name !== 'user' || userNamespace);
 
-/** Set by bubblewrap and by Python itself. */
-const OWN_ENVIRONMENT = new Set(['PWD', 'LC_CTYPE']);
+/** Set by bubblewrap, by OCI runtimes (to what /etc/passwd inside says) and by Python itself. */
+const OWN_ENVIRONMENT = new Set(['PWD', 'HOME', 'LC_CTYPE']);
 /** The probe and at most its parents; anything more is a process of somebody else. */
 const MOST_PROCESSES = 4;
 

@@ -1,7 +1,9 @@
 // What programs, files and limits do at every level below the strongest, which the other tests run at.
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import { bubblewrapBuilder } from '../../src/sandbox/builder.js';
+import type { BubblewrapDriverOptions } from '../../src/sandbox/driver.js';
+import { ociBuilder } from '../../src/sandbox/oci-launcher.js';
 import type { IsolationLevel, Sandbox } from '../../src/sandbox/sandbox.js';
 import { isHostRoot } from '../../src/sandbox/uids.js';
 import { FORK_AWAY, MIB, run, sandboxSpec, start, startDriver } from '../helpers/sandboxes.js';
@@ -73,19 +75,33 @@ print("up", flush=True); time.sleep(60)`;
   },
 };
 
+async function tryAll(t: Test, options: Partial<BubblewrapDriverOptions>, level: IsolationLevel) {
+  const driver = await startDriver(t, { minimum: level, maximum: level, ...options });
+  t.equal(driver.isolation.level, level, JSON.stringify(driver.isolation));
+  const sandbox = await driver.create(sandboxSpec());
+  for (const [title, test] of Object.entries(CASES)) {
+    await t.test(title, (t) => test(t, sandbox, level));
+  }
+  await run(sandbox, ['sh', '-c', 'mkdir -p c/d; chmod 0 c/d c; chmod 0 .']);
+  await sandbox.remove();
+  await t.resolves(driver.close());
+}
+
 const { ways } = bubblewrapBuilder('/usr/bin/bwrap', { isRoot });
 const [first] = (await startDriver(t)).isolation.tried;
 
 for (const { level } of ways.slice(1)) {
   t.test(level, { skip: !first?.ok && `no sandbox here: ${first?.detail}` }, async (t) => {
-    const driver = await startDriver(t, { minimum: level, maximum: level });
-    t.equal(driver.isolation.level, level, JSON.stringify(driver.isolation.missing));
-    const sandbox = await driver.create(sandboxSpec());
-    for (const [title, test] of Object.entries(CASES)) {
-      await t.test(title, (t) => test(t, sandbox, level));
-    }
-    await run(sandbox, ['sh', '-c', 'mkdir -p c/d; chmod 0 c/d c; chmod 0 .']);
-    await sandbox.remove();
-    await t.resolves(driver.close());
+    await tryAll(t, {}, level);
+  });
+}
+
+const RUNC = '/usr/sbin/runc';
+const noRuntime = !existsSync(RUNC) ? `${RUNC} is not installed` : isRoot ? false : 'needs root';
+
+for (const level of ['oneshot', 'rootNoUserns'] as const) {
+  t.test(`runc, ${level}`, { skip: noRuntime }, async (t) => {
+    const builder = (host: { readonly isRoot: boolean }) => ociBuilder({ path: RUNC, args: [] }, host);
+    await tryAll(t, { builder }, level);
   });
 }

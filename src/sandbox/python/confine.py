@@ -58,10 +58,14 @@ def drop_privileges(seccomp_filter):
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     _check(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
     if seccomp_filter is not None:
-        instructions = ctypes.create_string_buffer(seccomp_filter, len(seccomp_filter))
-        program = _FilterProgram(len(seccomp_filter) // 8, ctypes.addressof(instructions))
-        result = _libc.prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), ctypes.byref(program), 0, 0)
-        _check(result, "seccomp")
+        take_filter(seccomp_filter)
+
+
+def take_filter(seccomp_filter):
+    instructions = ctypes.create_string_buffer(seccomp_filter, len(seccomp_filter))
+    program = _FilterProgram(len(seccomp_filter) // 8, ctypes.addressof(instructions))
+    result = _libc.prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), ctypes.byref(program), 0, 0)
+    _check(result, "seccomp")
 
 
 def set_dumpable(dumpable):
