@@ -179,12 +179,12 @@ export class IsolationUnavailable extends PublicError {
 }
 
 export class KillPending extends PublicError {
-  constructor(taskId: string, waitedMs: number) {
+  constructor(what: 'Task' | 'Session', id: string, waitedMs: number) {
     super(
       'KILL_PENDING',
-      `Task "${taskId}" was told to end, and its processes were not gone after ${waitedMs} ms.`,
+      `${what} "${id}" was told to end, and its processes were not gone after ${waitedMs} ms.`,
       {
-        suggestion: 'Its task.ended follows when they are; watch the events or ask again.',
+        suggestion: 'Its end follows when they are; watch the events or ask again.',
         outcome: 'unknown',
       },
     );

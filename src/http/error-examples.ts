@@ -43,7 +43,7 @@ export const ERROR_EXAMPLES: Readonly<Record<ErrorCode, PublicError>> = {
     'bubblewrap is not installed',
     'Install it: apt-get install bubblewrap.',
   ),
-  KILL_PENDING: new errors.KillPending(TASK, 5000),
+  KILL_PENDING: new errors.KillPending('Task', TASK, 5000),
   SHUTTING_DOWN: new errors.ShuttingDown(),
   STORE_UNAVAILABLE: new errors.StoreUnavailable(undefined),
   OUT_OF_DISK: new errors.OutOfDisk(undefined),

@@ -2,11 +2,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type BubblewrapPolicy, bubblewrapArgs, DROPPING_CAPABILITIES, withoutRoot } from './bubblewrap.js';
 import { accounts } from './host-directories.js';
 
 /** An own end is given this long to follow the end of pid 1, before bubblewrap itself is killed. */
 const END_WITHIN_MS = 5_000;
+/** How often we look whether what is inside has gone, when bubblewrap went first. */
+const LOOK_EVERY_MS = 20;
 const STDERR_BYTES = 64 * 1024;
 
 export interface Launch {
@@ -76,10 +79,10 @@ export class BubblewrapLauncher implements Launcher {
       ...(uid === null || rootUid !== null ? {} : { uid, gid: uid }),
     });
     const stderr = tailOf(child.stderr!);
-    const ended = endOf(child, stderr);
+    const closed = endOf(child, stderr);
     if (child.pid === undefined)
-      throw new LaunchFailed(`could not start ${bubblewrap}: ${(await ended).stderr}`);
-    const sandbox = new Running(child as ChildProcess & { pid: number }, ended);
+      throw new LaunchFailed(`could not start ${bubblewrap}: ${(await closed).stderr}`);
+    const sandbox = new Running(child as ChildProcess & { pid: number }, closed);
     try {
       const args = bubblewrapArgs({
         ...policy,
@@ -94,13 +97,14 @@ export class BubblewrapLauncher implements Launcher {
       for (const pipe of child.stdio) pipe?.on('error', () => {});
       argsPipe!.end(args.map((arg) => `${arg}\0`).join(''));
       for (const [index, content] of contents.entries()) dataPipes[index]!.end(content);
-      sandbox.innerPid = await innerPid(statusPipe as unknown as Readable);
-      await adopt([child.pid, sandbox.innerPid]);
+      const inner = await innerPid(statusPipe as unknown as Readable);
+      sandbox.knowInner(inner);
+      await adopt([child.pid, inner]);
       blockPipe!.end('x');
       return sandbox as Launched;
     } catch (cause) {
       sandbox.kill();
-      const { code, stderr } = await ended;
+      const { code, stderr } = await sandbox.ended;
       const said = stderr.trim() || `it ended with code ${code}`;
       throw new LaunchFailed(`bubblewrap: ${cause instanceof NoStatus ? said : String(cause)}`, { cause });
     }
@@ -111,29 +115,50 @@ export class Running implements Omit<Launched, 'innerPid'> {
   readonly pid: number;
   readonly stdin: Writable;
   readonly stdout: Readable;
+  readonly ended: Promise<LaunchEnd>;
   /** Known when bubblewrap has said it. */
   innerPid: number | undefined;
+  /** Tells pid 1 from a later process of the same number. */
+  #innerStartedAt: string | undefined;
 
   constructor(
     private readonly child: ChildProcess & { pid: number },
-    readonly ended: Promise<LaunchEnd>,
+    closed: Promise<LaunchEnd>,
   ) {
     this.pid = child.pid;
     this.stdin = child.stdin!;
     this.stdout = child.stdout!;
+    this.ended = this.#whenGone(closed);
+  }
+
+  knowInner(pid: number): void {
+    this.innerPid = pid;
+    this.#innerStartedAt = readStat(pid)?.startedAt;
   }
 
   kill(): void {
     if (this.child.exitCode !== null || this.child.signalCode !== null) return;
     // Bubblewrap waits for pid 1, and pid 1 is gone only when all of its namespace is: so it is pid 1 that is killed,
     // and bubblewrap's own end then says that nothing is left.
-    if (this.innerPid === undefined || parentOf(this.innerPid) !== this.pid) {
+    if (this.innerPid === undefined || readStat(this.innerPid)?.parent !== this.pid) {
       this.child.kill('SIGKILL');
       return;
     }
     kill(this.innerPid);
     const impatience = setTimeout(() => this.child.kill('SIGKILL'), END_WITHIN_MS);
     void this.ended.then(() => clearTimeout(impatience));
+  }
+
+  /** Bubblewrap may be gone before its sandbox, when somebody killed it, or we did because a process inside waits for
+   *  a disk or a network and cannot be killed yet. A pid 1 that is a zombie has nothing left in its namespace. */
+  async #whenGone(closed: Promise<LaunchEnd>): Promise<LaunchEnd> {
+    const end = await closed;
+    while (this.innerPid !== undefined) {
+      const stat = readStat(this.innerPid);
+      if (!stat || stat.state === 'Z' || stat.startedAt !== this.#innerStartedAt) break;
+      await sleep(LOOK_EVERY_MS);
+    }
+    return end;
   }
 }
 
@@ -145,12 +170,13 @@ function kill(pid: number): void {
   }
 }
 
-function parentOf(pid: number): number | null {
+function readStat(pid: number): { state: string; parent: number; startedAt: string } | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return { state: fields[0]!, parent: Number(fields[1]), startedAt: fields[19]! };
   } catch {
-    return null;
+    return undefined;
   }
 }
 

@@ -37,7 +37,9 @@ export class ProgramExec implements Exec {
   #isKilled = false;
   #grace: NodeJS.Timeout | undefined;
   #patience = () => {};
-  /** Members of the program's group when we had to kill it ourselves. */
+  /** Members of the program's group when it was to be killed, for an agent that cannot say how many those were. */
+  #seenAtKill: Promise<number> | undefined;
+  /** The same, when we had to kill it ourselves. */
   #killedByUs = 0;
 
   constructor(
@@ -65,7 +67,7 @@ export class ProgramExec implements Exec {
   end(graceMs: number): void {
     if (this.#isSettled || this.#isKilled) return;
     if (!this.#host) {
-      this.settle({ how: { kind: 'signaled', signal: 'SIGKILL' }, processesKilled: 0 });
+      this.settle({ how: { kind: 'calledOff' }, processesKilled: 0 });
       return;
     }
     clearTimeout(this.#grace);
@@ -109,10 +111,11 @@ export class ProgramExec implements Exec {
           : how.kind === 'signaled' && how.signal === 'SIGXFSZ'
             ? 'diskLimit'
             : undefined;
+      const killed = said.processesKilled ?? (this.#seenAtKill ? Math.max(1, await this.#seenAtKill) : 0);
       this.settle({
         how,
         ...(limit ? { limit } : {}),
-        processesKilled: Math.max(said.processesKilled, this.#killedByUs),
+        processesKilled: Math.max(killed, this.#killedByUs),
         cpuMs: usage?.cpuMs ?? said.cpuMs,
         peakMemoryBytes: usage?.peakMemoryBytes ?? said.peakMemoryBytes,
       });
@@ -144,6 +147,7 @@ export class ProgramExec implements Exec {
   #kill(host: ProgramHost): void {
     if (this.#isSettled || this.#isKilled) return;
     this.#isKilled = true;
+    this.#seenAtKill = (host.group?.members() ?? Promise.resolve(0)).catch(() => 0);
     host.kill();
     this.#patience = host.clock.after(CONFIRM_WITHIN_MS, () => void this.#killGroup(host));
   }
@@ -164,14 +168,17 @@ const SIGNAL_NAMES = new Map(
     .map(([name, number]) => [number, name]),
 );
 
-type Report = Pick<ExecEnd, 'how' | 'processesKilled' | 'cpuMs' | 'peakMemoryBytes'>;
+type Report = Pick<ExecEnd, 'how' | 'cpuMs' | 'peakMemoryBytes'> & {
+  /** Undefined when its keeper had to be killed, and so could not count. */
+  readonly processesKilled: number | undefined;
+};
 
 /** What the agent said of an end, with every value made one that we would say ourselves. */
 function readReport(report: unknown): Report {
   const said = (typeof report === 'object' && report !== null ? report : {}) as Record<string, unknown>;
   return {
     how: readHow(said),
-    processesKilled: count(said.killed) ?? 0,
+    processesKilled: count(said.killed),
     cpuMs: count(said.cpuMs),
     peakMemoryBytes: count(said.peakMemoryBytes),
   };

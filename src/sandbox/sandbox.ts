@@ -139,7 +139,9 @@ export interface ExecEnd {
     | { readonly kind: 'exited'; readonly exitCode: number }
     | { readonly kind: 'signaled'; readonly signal: string }
     | { readonly kind: 'spawnFailed'; readonly code: string; readonly message: string }
-    | { readonly kind: 'sandboxDied'; readonly message: string };
+    | { readonly kind: 'sandboxDied'; readonly message: string }
+    /** It was called off before anything of it ran. */
+    | { readonly kind: 'calledOff' };
   /** A limit that the sandbox saw broken, whatever the process made of it. */
   readonly limit?: 'outOfMemory' | 'diskLimit';
   /** Some of the `host:port` it was refused, when it ran with an `egress` of its own. */

@@ -20,6 +20,8 @@ export class LiveSession {
   lastActiveAt: number;
   /** Tasks on their way into the lane: being stored. */
   readonly accepting = { lane: 0, background: 0 };
+  /** Its tasks were told to end, and are not over yet. */
+  isKilling = false;
   /** An end that failed is not tried again before this time. */
   endPostponedUntil = 0;
   /** Warnings already sent for the end that is near. */

@@ -108,7 +108,7 @@ export async function sessionRoutes(
         tags,
         summary: 'End a session',
         description:
-          'Ends its tasks as `sessionEnded`, kills what runs, removes the workspace, and answers the final record when all of it is gone. A second delete answers the same record. The first one decides about a checkpoint: a delete that asks for one is a 409 `SESSION_ENDED` when the session ends, or has ended, without it.',
+          'Ends its tasks as `sessionEnded`, kills what runs, removes the workspace, and answers the final record when all of it is gone. A second delete answers the same record. The first one decides about a checkpoint: a delete that asks for one is a 409 `SESSION_ENDED` when the session ends, or has ended, without it. When processes are not gone after 5 s it is a 503 `KILL_PENDING`, and the end goes on.',
         params,
         querystring: closed({
           force: Type.Optional(
@@ -120,7 +120,7 @@ export async function sessionRoutes(
         }),
         response: {
           200: ref(Session, { description: 'The session is over.' }),
-          ...errorResponses('SESSION_NOT_FOUND', 'SESSION_BUSY', 'SESSION_ENDED'),
+          ...errorResponses('SESSION_NOT_FOUND', 'SESSION_BUSY', 'SESSION_ENDED', 'KILL_PENDING'),
         },
       },
     },

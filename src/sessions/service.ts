@@ -3,6 +3,7 @@
 import type { Config } from '../config.js';
 import {
   CapacityExceeded,
+  KillPending,
   SessionBusy,
   SessionEnded,
   SessionIdConflict,
@@ -11,6 +12,7 @@ import {
 } from '../errors.js';
 import type { Journal, SessionKey } from '../events/journal.js';
 import type { Principal } from '../lib/principal.js';
+import { settledWithin } from '../lib/settled-within.js';
 import { Undo } from '../lib/undo.js';
 import type { Logger } from '../observability/logger.js';
 import { requireIsolation } from '../sandbox/require-isolation.js';
@@ -18,10 +20,12 @@ import type { Sandbox, SandboxDriver, SandboxSpec } from '../sandbox/sandbox.js'
 import type { SessionRow } from '../store/schema.js';
 import { DuplicateKey } from '../store/store.js';
 import { Lane } from '../tasks/lane.js';
+import { KILL_REPLY_MS } from '../tasks/live-task.js';
 import type { Places } from '../tasks/places.js';
 import { egressOf, resolveNetwork, sandboxSpec } from './defaults.js';
 import { mergeLabels } from './labels.js';
 import { LiveSession, type StateChange } from './live-session.js';
+import { LiveSessions } from './live-sessions.js';
 import { networkEvents } from './network-events.js';
 import { newSessionRow, storeNewSession } from './new-session.js';
 import { sessionRecord } from './record.js';
@@ -57,9 +61,7 @@ export interface EndOptions {
 export class Sessions {
   readonly #options: SessionsOptions;
   readonly #now: () => number;
-  readonly #live = new Map<string, LiveSession>();
-  /** The same, by tenant and public id. */
-  readonly #liveByName = new Map<string, LiveSession>();
+  readonly #live = new LiveSessions();
   /** Sessions whose workspace is gone. */
   readonly #lost: SessionRow[] = [];
   /** Slots taken by creates that are under way. */
@@ -132,21 +134,17 @@ export class Sessions {
 
   /** Both its names, from memory while it lives here. Throws SessionNotFound. */
   async locate(principal: Principal, sessionId: string): Promise<SessionKey> {
-    const row = this.#named(principal, sessionId)?.row ?? (await this.find(principal, sessionId));
+    const row = this.#live.named(principal.tenant, sessionId)?.row ?? (await this.find(principal, sessionId));
     return { id: row.id, sessionId: row.session_id };
   }
 
   /** The session as it lives here. Throws SessionNotFound, or SessionEnded when it takes no more work. */
   async findLive(principal: Principal, sessionId: string): Promise<LiveSession> {
-    const live = this.#named(principal, sessionId);
+    const live = this.#live.named(principal.tenant, sessionId);
     if (live && !live.isEnding) return live;
     const row = await this.find(principal, sessionId);
     if (!live && !isOver(row.state)) requireIsolation(this.#options.driver);
     throw new SessionEnded(sessionId, live?.state ?? row.state);
-  }
-
-  #named({ tenant }: Principal, sessionId: string): LiveSession | undefined {
-    return this.#liveByName.get(nameOf(tenant, sessionId));
   }
 
   live(id: string): LiveSession | undefined {
@@ -154,7 +152,7 @@ export class Sessions {
   }
 
   get allLive(): readonly LiveSession[] {
-    return [...this.#live.values()];
+    return this.#live.all;
   }
 
   async list(filter: SessionFilter): Promise<{ items: Session[]; last: SessionRow | undefined }> {
@@ -205,7 +203,11 @@ export class Sessions {
       throw new SessionEnded(sessionId, live?.state ?? row.state);
     }
     const checkpointName = begun ? begun.end_checkpoint : checkpoint ? 'deleted' : null;
-    if (live) await this.end(live, { reason: 'deleted', checkpointName });
+    if (live) {
+      const end = this.end(live, { reason: 'deleted', checkpointName });
+      while (!(await settledWithin(end, KILL_REPLY_MS)))
+        if (live.isKilling) throw new KillPending('Session', sessionId, KILL_REPLY_MS);
+    }
     return sessionRecord(await this.find(principal, sessionId));
   }
 
@@ -216,7 +218,10 @@ export class Sessions {
       const { endTasks, repository, log } = this.#options;
       await this.#begin(live, 'terminating', live.terminating(reason, checkpointName));
       await live.exclusively(async () => {
-        await endTasks(live);
+        live.isKilling = true;
+        await endTasks(live).finally(() => {
+          live.isKilling = false;
+        });
         await this.#lastCheckpoint(live, checkpointName);
         await live.sandbox.remove();
       });
@@ -230,8 +235,7 @@ export class Sessions {
           }),
         ],
       });
-      this.#live.delete(live.row.id);
-      this.#liveByName.delete(nameOf(live.row.tenant, live.row.session_id));
+      this.#live.delete(live);
       log.info({ sessionId: live.row.session_id, reason }, 'session ended');
     });
   }
@@ -287,7 +291,7 @@ export class Sessions {
   /** Sessions that hold a slot, by their state. */
   countByState(): Record<string, number> {
     const counts: Record<string, number> = {};
-    for (const { state } of this.#live.values()) counts[state] = (counts[state] ?? 0) + 1;
+    for (const { state } of this.#live.all) counts[state] = (counts[state] ?? 0) + 1;
     return counts;
   }
 
@@ -365,8 +369,7 @@ export class Sessions {
 
   #enliven(row: SessionRow, sandbox: Sandbox): LiveSession {
     const live = new LiveSession(row, sandbox, new Lane({ ...row, places: this.#options.places }));
-    this.#live.set(row.id, live);
-    this.#liveByName.set(nameOf(row.tenant, row.session_id), live);
+    this.#live.add(live);
     return live;
   }
 
@@ -381,8 +384,4 @@ export class Sessions {
     const { config, journal, log } = this.#options;
     return { ...sandboxSpec(row, config), onEgress: networkEvents(row, journal, log) };
   }
-}
-
-function nameOf(tenant: string, sessionId: string): string {
-  return `${tenant}/${sessionId}`;
 }

@@ -226,15 +226,18 @@ export class Executor {
     );
   }
 
-  /** The first cause, with what the end of the program adds to it: how many were killed and how long it took. */
+  /** The first cause, with what the end of the program adds to it: how its main process went, how many were killed and
+   *  how long it took. */
   #describe(task: LiveTask, result: Result, tookMs: number | undefined): Ending {
     const first = task.ending.first!;
     const { limits } = task.session;
     const { memoryBytes, timeoutMs, maxOutputBytes } = task.facts.limits;
     const memoryMb = memoryBytes === undefined ? limits.memoryMb : memoryBytes / (1024 * 1024);
-    const processesKilled = result.ending?.processesKilled;
+    const { exitCode, signal, processesKilled } = result.ending ?? {};
     return {
       ...first,
+      ...(exitCode !== undefined ? { exitCode } : {}),
+      ...(signal !== undefined ? { signal } : {}),
       ...(processesKilled !== undefined ? { processesKilled } : {}),
       ...(tookMs !== undefined ? { killMs: round(tookMs) } : {}),
       message: endingMessage(first, { timeoutMs, maxOutputBytes, memoryMb, diskMb: limits.diskMb }),

@@ -7,6 +7,9 @@ import type { TaskLimits } from './constraints.js';
 import { FirstEnding } from './ending.js';
 import type { Job } from './lane.js';
 
+/** Who asks for an end that takes longer is answered KILL_PENDING; it comes when the processes are gone all the same. */
+export const KILL_REPLY_MS = 5000;
+
 export interface LiveTaskFacts {
   /** Internal id. */
   readonly id: string;

@@ -37,10 +37,16 @@ export const Ending = closed(
         'What ended it first. `exited`: the process ended by itself; `finished`: a tool without a process did its work; `interrupted`: the service stopped under it.',
     }),
     exitCode: Type.Optional(
-      Type.Integer({ description: 'For `exited`: the exit code of the main process.' }),
+      Type.Integer({
+        description:
+          'Exit code of the main process, when it exited by itself; also beside another cause, e.g. after the SIGTERM of a cancel.',
+      }),
     ),
     signal: Type.Optional(
-      Type.String({ description: 'For `signaled`: the signal that ended the main process, e.g. `SIGSEGV`.' }),
+      Type.String({
+        description:
+          'The signal that ended the main process, e.g. `SIGSEGV`; after a cancel or a limit `SIGTERM` when it heeded that, else `SIGKILL`.',
+      }),
     ),
     code: Type.Optional(
       Type.String({ description: 'For `toolError` and the like: a stable code, e.g. `FILE_NOT_FOUND`.' }),

@@ -28,7 +28,7 @@ import type { Admission } from './admission.js';
 import { resolveConstraints, type TaskLimits } from './constraints.js';
 import { type EndedTask, Executor } from './executor.js';
 import { endLostTask } from './interrupted.js';
-import { LiveTask } from './live-task.js';
+import { KILL_REPLY_MS, LiveTask } from './live-task.js';
 import { QueueNews } from './queue-news.js';
 import { type QueueFacts, taskRecord } from './record.js';
 import { SESSION_OPEN, type TaskFilter, type TaskRepository } from './repository.js';
@@ -36,9 +36,6 @@ import type { CancelResult, Constraints, Task, TaskSubmission } from './schema.j
 import { StoredOutput } from './stored-output.js';
 import { queuedRow } from './submission.js';
 import { TaskView } from './view.js';
-
-/** A cancel that takes longer answers KILL_PENDING; the task ends when its processes are gone all the same. */
-const CANCEL_REPLY_MS = 5000;
 
 /** A stop waits so long for the processes of interrupted tasks: the longest kill grace and some time to be gone. */
 const KILL_MS = 15_000;
@@ -157,8 +154,8 @@ export class Tasks {
     const recorded = live?.ending.record({ cause: 'cancelled', ...(reason ? { reason } : {}) }) ?? false;
     if (live) {
       this.#endIfQueued(live);
-      const ended = await settledWithin(live.done, CANCEL_REPLY_MS);
-      if (!ended) throw new KillPending(taskId, CANCEL_REPLY_MS);
+      const ended = await settledWithin(live.done, KILL_REPLY_MS);
+      if (!ended) throw new KillPending('Task', taskId, KILL_REPLY_MS);
     }
     const task = await this.get(principal, taskId);
     return {

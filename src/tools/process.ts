@@ -115,6 +115,8 @@ function describeEnd(end: ExecEnd): ToolResult<ProcessOutputs> {
           message: end.limit ? undefined : end.how.message,
         },
       };
+    case 'calledOff':
+      return { outputs, usage };
     default:
       return end.how satisfies never;
   }

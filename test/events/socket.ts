@@ -116,7 +116,7 @@ t.test('a bad message is answered with a problem, and the socket stays', async (
       throw new TaskNotRunning(taskId, 'success');
     },
     cancelTask: async (_principal, taskId) => {
-      throw new KillPending(taskId, 5000);
+      throw new KillPending('Task', taskId, 5000);
     },
   });
   const { row, key } = await addSession(store);

@@ -26,8 +26,8 @@ export interface SocketClient {
   readonly closed: Promise<number>;
 }
 
-export function openSocket(t: Test, url: string): SocketClient {
-  const socket = new WebSocket(url);
+export function openSocket(t: Test, url: string, headers: Record<string, string> = {}): SocketClient {
+  const socket = new WebSocket(url, { headers });
   t.teardown(() => socket.terminate());
   const messages: string[] = [];
   const early: string[] = [];

@@ -131,7 +131,7 @@ t.test('a program that is ended before it began never begins', async (t) => {
   const [called, kept] = [program(), program()];
   agent.run(called);
   called.end(1000);
-  t.match(await called.ended, { how: { kind: 'signaled' }, processesKilled: 0 });
+  t.match(await called.ended, { how: { kind: 'calledOff' }, processesKilled: 0 });
   agent.run(kept);
   say('N', 1, { keeper: 3 });
   await wasTold('R');

@@ -95,7 +95,7 @@ t.test('the estimate counts the turns of the others', async (t) => {
   t.equal(places.nextEndMs('t'), 100);
 });
 
-t.test('whatever happens: bounds hold, no place stays empty, and nobody is passed over twice', async (t) => {
+t.test('whatever happens: bounds hold, no place stays empty, and nobody is passed over twice', async () => {
   const sessions = fc.array(
     fc.record({ tenant: fc.constantFrom('a', 'b', 'c'), concurrency: fc.integer({ min: 1, max: 3 }) }),
     { minLength: 2, maxLength: 8 },
