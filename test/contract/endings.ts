@@ -23,6 +23,8 @@ if os.fork() == 0:
     print("before", flush=True)
 time.sleep(600)`;
 const BEFORE = 'before\n';
+/** Its main process goes at the SIGTERM, and takes the child along: nothing has to be hurried before all is counted. */
+const UNHURRIED = { killGraceMs: 4000 };
 
 const python = (sessionId: string, code: string, more?: object) =>
   contract.submit(sessionId, 'run.python', { code }, more);
@@ -131,7 +133,7 @@ t.test('signaled: by its name, without an exit code', async (t) => {
 
 t.test('timedOut: the whole tree goes, and it says how many that were and how long it took', async (t) => {
   const sessionId = await contract.session();
-  const taskId = await python(sessionId, STUBBORN, { constraints: { timeoutSeconds: 4 } });
+  const taskId = await python(sessionId, STUBBORN, { constraints: { ...UNHURRIED, timeoutSeconds: 4 } });
   const watched = contract.watch(t, taskId);
   const ending = { cause: 'timedOut', signal: 'SIGTERM', processesKilled: 2, killMs: Number };
   await proveEnding(t, taskId, { status: 'timeout', ending, stdout: BEFORE }, watched);
@@ -182,7 +184,7 @@ t.test('spawnFailed: no exit code is made up', async (t) => {
 
 t.test('cancelled: the reply comes with the numbers when all of it is gone', async (t) => {
   const sessionId = await contract.session();
-  const taskId = await python(sessionId, STUBBORN);
+  const taskId = await python(sessionId, STUBBORN, { constraints: UNHURRIED });
   const watched = contract.watch(t, taskId);
   await hasPrinted(taskId);
   const { status, body } = await contract.call<Record<string, unknown>>(
@@ -234,7 +236,7 @@ t.test('cancelled: a task that waits never starts', async (t) => {
 
 t.test('sessionEnded: what runs and what waits, before the reply to the delete', async (t) => {
   const sessionId = await contract.session();
-  const running = await python(sessionId, STUBBORN);
+  const running = await python(sessionId, STUBBORN, { constraints: UNHURRIED });
   const waiting = await python(sessionId, STAYS);
   const watched = contract.watch(t, running);
   await hasPrinted(running);

@@ -153,6 +153,15 @@ t.test('a stopped program, and one that stops its parents, can be ended', async 
   }
 });
 
+t.test('one process is counted once, whichever of SIGTERM and SIGKILL was faster', async (t) => {
+  for (let graceMs = 0; graceMs < 20; graceMs += 1) {
+    const it = start(sandbox, 'import time; print("up", flush=True); time.sleep(60)');
+    await it.said('up');
+    it.exec.end(graceMs);
+    t.equal((await it.ran).end.processesKilled, 1, `${graceMs} ms`);
+  }
+});
+
 t.test('a fork bomb ends when it is told to', async (t) => {
   const bomb = start(
     sandbox,

@@ -55,8 +55,6 @@ def _reap(main_pid):
 
 def _end(main_pid, main_status, asked_to_end, report):
     killed = 0
-    if main_status is not None and asked_to_end and os.WIFSIGNALED(main_status):
-        killed += os.WTERMSIG(main_status) == signal.SIGTERM
     # One call kills them all, also those being forked; then each shows how it died as it is reaped.
     try:
         os.kill(-1, signal.SIGKILL)
@@ -71,6 +69,9 @@ def _end(main_pid, main_status, asked_to_end, report):
             main_status = status
         if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
             killed += 1
+    # Reaped before or just now: one that heeded the SIGTERM counts as killed, too.
+    if main_status is not None and asked_to_end and os.WIFSIGNALED(main_status):
+        killed += os.WTERMSIG(main_status) == signal.SIGTERM
     used = _children_usage()
     ended = os.WIFSIGNALED(main_status) if main_status is not None else True
     outcome = {
