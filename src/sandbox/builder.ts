@@ -2,7 +2,7 @@
 // probe finds out; what runs inside does not care.
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import type { Advice } from './host-advice.js';
+import { type Advice, adviseOnFailure, type HostTraits } from './host-advice.js';
 import { BubblewrapLauncher, type Launcher } from './launch.js';
 import type { IsolationLevel } from './sandbox.js';
 
@@ -23,6 +23,8 @@ export interface Builder {
   readonly ways: readonly Way[];
   /** Its version; or what is the matter with it. */
   check(): Promise<{ readonly version: string | null; readonly problem?: Advice }>;
+  /** What to do when a sandbox could not be built; `said` is why. */
+  advise(said: string, traits: HostTraits): Advice;
 }
 
 const LEAST_BUBBLEWRAP = [0, 8, 0];
@@ -53,6 +55,7 @@ export function bubblewrapBuilder(path: string, { isRoot }: { readonly isRoot: b
       way('noProc', 'every program gets a sandbox of its own, with an empty /proc', { proc: false }),
     ],
     check: () => checkBubblewrap(path),
+    advise: adviseOnFailure,
   };
 }
 

@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { INSIDE_LIBRARY, VISIBLE_HOST_PATHS } from './bubblewrap.js';
 import type { Builder, Way } from './builder.js';
+import type { Advice } from './host-advice.js';
 import { accounts } from './host-directories.js';
 import { endOf, type Launch, type Launched, type Launcher, LaunchFailed, Running, tailOf } from './launch.js';
 import { ociConfig, ROOT_DIRECTORIES, ROOT_FILES, ROOT_LINKS } from './oci-config.js';
@@ -37,6 +38,20 @@ export function ociBuilder(runtime: OciRuntime, { isRoot }: { readonly isRoot: b
       way('rootNoUserns', 'every program gets a container of its own, without a user namespace', false),
     ],
     check: () => checkRuntime(runtime, isRoot),
+    advise: (said) => adviseOnRuntime(runtime, said),
+  };
+}
+
+function adviseOnRuntime({ path }: OciRuntime, said: string): Advice {
+  if (/cgroups in hybrid mode not supported/.test(said)) {
+    return {
+      what: `${path} refuses hosts that have cgroup v1 and v2 beside each other`,
+      fix: 'Set OCI_RUNTIME to runc, or start the host with cgroup v2 only (systemd.unified_cgroup_hierarchy=1).',
+    };
+  }
+  return {
+    what: `${path} could not start a container (${said.trim().split('\n').at(-1)?.slice(0, 300)})`,
+    fix: 'Correct what it says, or set SANDBOX_DRIVER=bubblewrap.',
   };
 }
 

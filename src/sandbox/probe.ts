@@ -5,7 +5,7 @@ import { release } from 'node:os';
 import { join, resolve } from 'node:path';
 import { VISIBLE_HOST_PATHS } from './bubblewrap.js';
 import type { Builder, Way } from './builder.js';
-import { type Advice, adviseOnFailure, readHostTraits } from './host-advice.js';
+import { type Advice, readHostTraits } from './host-advice.js';
 import { HostDirectories } from './host-directories.js';
 import type { Limiter } from './limits/limits.js';
 import { namespacesOf } from './probe-judge.js';
@@ -174,7 +174,7 @@ async function tryWays(
     const detail = said ?? broken.map(({ name, detail }) => `${name}: ${detail}`).join('; ');
     findings.tried.push({ level: way.level, ok: isGood, detail: isGood ? way.words : detail });
     if (isGood) return way;
-    const advice = said === null ? [] : [adviseOnFailure(said, readHostTraits(uid !== null))];
+    const advice = said === null ? [] : [builder.advise(said, readHostTraits(uid !== null))];
     const promises = broken.map((each) => ({
       what: `${way.level}: ${each.name}: ${each.detail}`,
       fix: BROKEN_PROMISE,

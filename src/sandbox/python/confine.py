@@ -51,9 +51,10 @@ def mount_fresh(tmp_bytes, shm_bytes):
 def drop_privileges(seccomp_filter):
     """No capabilities, no way back to them, and the filter (None when bubblewrap has set it for all)."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1, "no_new_privs")
-    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, "clear ambient capabilities")
+    # Fails where there are none to clear, as in gVisor; it is capset that counts.
+    _libc.prctl(_PR_CAP_AMBIENT, ctypes.c_ulong(_PR_CAP_AMBIENT_CLEAR_ALL), 0, 0, 0)
     for capability in range(64):
-        # Fails beyond the last one the kernel knows, and where we may not; capset below is what counts.
+        # Fails beyond the last one the kernel knows, and where we may not.
         _libc.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0)
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     _check(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
