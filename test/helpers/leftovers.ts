@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import { instanceOf } from '../../src/sandbox/host-directories.js';
+import { groupName } from '../../src/sandbox/limits/group.js';
 import { processesBelow } from './processes.js';
 import { startProcess } from './service-process.js';
 import { type Client, clientOf, until } from './world.js';
@@ -18,8 +19,16 @@ const PROGRAMS = [
   'import os; os.mkfifo("/workspace/f%d" % os.getpid()); os.kill(os.getpid(), 11)',
 ];
 
+interface Host {
+  /** Its process id. */
+  readonly service: number;
+  readonly dataDir: string;
+  readonly runtime: string;
+  readonly instance: string;
+}
+
 /** What of the service is on the host, by kind. */
-function onTheHost(service: number, dataDir: string, runtime: string): Record<string, readonly string[]> {
+function onTheHost({ service, dataDir, runtime, instance }: Host): Record<string, readonly string[]> {
   const descriptors = readdirSync(`/proc/${service}/fd`).map((fd) => {
     try {
       return readlinkSync(`/proc/${service}/fd/${fd}`).replace(/\[\d+\]/, '');
@@ -37,7 +46,7 @@ function onTheHost(service: number, dataDir: string, runtime: string): Record<st
       .filter((line) => line.includes(dataDir) || line.includes(runtime)),
     // HTTP connections of this test come and go.
     descriptors: descriptors.filter((each) => each !== 'socket:' && each !== 'gone').sort(),
-    groups: groupsOf(service),
+    groups: groupsOf(service, instance),
     files,
     sockets: list(join(runtime, 'egress')),
   };
@@ -51,17 +60,15 @@ const list = (path: string) => {
   }
 };
 
-/** Control groups below those that the service is in. */
-function groupsOf(service: number): string[] {
+/** The service's control groups, below those that it is in. Other services of this machine have theirs beside them. */
+function groupsOf(service: number, instance: string): string[] {
   const found: string[] = [];
   for (const line of readFileSync(`/proc/${service}/cgroup`, 'latin1').trim().split('\n')) {
     const [, controllers = '', path = '/'] = line.split(':');
     const mount = controllers === '' ? ['', 'unified'] : [controllers, controllers.replace('name=', '')];
     for (const name of mount) {
-      const base = join('/sys/fs/cgroup', name, path);
-      for (const child of list(base).filter((each) => each.startsWith('codegen-worker-'))) {
-        found.push(...list(join(base, child)).filter((each) => each.startsWith('sandbox-')));
-      }
+      const own = join('/sys/fs/cgroup', name, path, groupName('codegen-worker', instance));
+      found.push(...list(own).filter((each) => each.startsWith('sandbox-')));
     }
   }
   return found;
@@ -77,11 +84,12 @@ export async function testLeftovers(t: Test, counts: { tasks: number; sessions: 
   const { address } = await service.line('listening');
   const client = clientOf(() => address!);
   const pid = service.child.pid!;
+  const host = { service: pid, dataDir, runtime, instance };
 
   // One session comes and goes first: what is made once and kept is there before we look.
   await useSession(client, 3, 0);
   await until(async () => processesBelow(pid).length === 0);
-  const before = onTheHost(pid, dataDir, runtime);
+  const before = onTheHost(host);
 
   const perSession = Math.ceil(counts.tasks / counts.sessions);
   let next = 0;
@@ -95,7 +103,7 @@ export async function testLeftovers(t: Test, counts: { tasks: number; sessions: 
   await Promise.all(Array.from({ length: 4 }, worker));
 
   await until(async () => processesBelow(pid).length === 0);
-  t.same(onTheHost(pid, dataDir, runtime), before);
+  t.same(onTheHost(host), before);
   const { body } = await client.call<{ active: number }>('GET', '/v1/capacity');
   t.equal(body.active, 0, 'every slot is free again');
   service.child.kill('SIGTERM');
