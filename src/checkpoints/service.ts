@@ -1,6 +1,6 @@
 // Copies of a workspace: taken while the session is held still, whole or not there at all, and put into new sessions.
 import { type FileHandle, open } from 'node:fs/promises';
-import { CheckpointNotFound, OutOfDisk, PublicError, ValidationFailed } from '../errors.js';
+import { CheckpointNotFound, OutOfDisk, PublicError, ShuttingDown, ValidationFailed } from '../errors.js';
 import type { Journal } from '../events/journal.js';
 import { newId } from '../lib/ids.js';
 import type { Principal } from '../lib/principal.js';
@@ -60,7 +60,7 @@ export class Checkpoints {
 
   /** Ends what is being packed or unpacked; nothing of it stays. */
   close(): void {
-    this.#closing.abort(new Error('the service is stopping'));
+    this.#closing.abort(new ShuttingDown());
   }
 
   async create(

@@ -232,7 +232,7 @@ t.test('a failure at any point leaves no file and no record', async (t) => {
   writeFileSync(join(lastRoot, 'big'), Buffer.alloc(50_000_000));
   const taking = bench.checkpoints.create(principal, last.row.session_id);
   bench.checkpoints.close();
-  await t.rejects(taking, { message: 'the service is stopping' });
+  await t.rejects(taking, { code: 'SHUTTING_DOWN' });
   await nothingLeft('the service stops');
 });
 
