@@ -28,6 +28,7 @@ import { sessionRoutes } from './sessions/routes.js';
 import { SESSION_STATES } from './sessions/schema.js';
 import { Sessions } from './sessions/service.js';
 import { Sweeper } from './sessions/sweeper.js';
+import { UsageTeller } from './sessions/usage.js';
 import { storeProbe } from './store/probe.js';
 import { SqliteStore } from './store/sqlite.js';
 import { Admission } from './tasks/admission.js';
@@ -83,6 +84,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
     builder: (host) => builderFor(config, host),
     uids: { first: config.SANDBOX_UID_FIRST, count: config.SANDBOX_UID_COUNT },
     agentIdleMs: config.AGENT_IDLE_SECONDS * 1000,
+    diskLimit: config.DISK_LIMIT,
     ownAddresses: () => listeningOn(server),
     egressLimits: {
       connections: config.EGRESS_MAX_CONNECTIONS,
@@ -147,6 +149,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
     log,
     onTrimmed: (id, bytes) => sessions.live(id)?.keeps(bytes),
   });
+  const usage = new UsageTeller({ sessions: () => sessions.allLive, journal, log });
   const idempotency = new IdempotencyRecords({ store, log });
 
   const server: Server = buildServer({ jsonBodyBytes: config.JSON_BODY_BYTES, log, checkReplies });
@@ -218,6 +221,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
       () => tasks.recover(),
       () => sessions.finishEnds(),
       () => sweeper.start(),
+      () => usage.start(),
       () => retention.start(),
     ];
     for (const step of steps) {
@@ -233,6 +237,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
     await tasks.drain(config.SHUTDOWN_GRACE_SECONDS * 1000, hurry.signal);
     await server.close();
     await sweeper.close();
+    await usage.close();
     await retention.close();
     idempotency.close();
     await driver.close();

@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { type Static, Type } from '@sinclair/typebox';
 import envSchema from 'env-schema';
 import { stringEnum } from './lib/typebox.js';
-import { ISOLATION_LEVELS } from './sandbox/sandbox.js';
+import { DISK_LIMITS, ISOLATION_LEVELS } from './sandbox/sandbox.js';
 
 const Count = (defaultValue: number, description: string, minimum = 0) =>
   Type.Integer({ default: defaultValue, minimum, description });
@@ -164,6 +164,11 @@ export const Settings = Type.Object({
     default: 'full',
     description:
       'Strongest isolation to try. `oneshot` gives every program a sandbox of its own, some 20 ms slower.',
+  }),
+  DISK_LIMIT: stringEnum(DISK_LIMITS, {
+    default: 'auto',
+    description:
+      'What holds a workspace to its size. quota: a project quota of the file system; image: an ext4 image for each, through loop devices (both need root, and hold bytes and inodes exactly); watcher: a look every now and then. auto: the first of these that works here.',
   }),
   SANDBOX_UID_FIRST: Count(200_000, 'As root: first of the host uids given to sandboxes.', 1000),
   SANDBOX_UID_COUNT: Count(65_536, 'As root: how many uids.', 1),

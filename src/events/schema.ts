@@ -1,7 +1,7 @@
 // The only place an event gets its shape: journal, JSON pages, SSE, WebSocket and the documents read it from here.
 import { type Static, type TProperties, Type } from '@sinclair/typebox';
 import { closed, discriminated, nullable, ref, stringEnum, Timestamp } from '../lib/typebox.js';
-import { SessionState } from '../sessions/schema.js';
+import { SessionState, usageProperties } from '../sessions/schema.js';
 import { Ending, EstimatedWaitMs, TaskStatus, Usage } from '../tasks/schema.js';
 
 const envelope = {
@@ -45,6 +45,8 @@ export const SessionNetworkEvent = sessionEvent('session.network', 'SessionNetwo
     description: 'How many decisions this tells of: the first comes at once, its repeats together.',
   }),
 });
+
+export const SessionUsageEvent = sessionEvent('session.usage', 'SessionUsageEvent', usageProperties);
 
 export const TaskQueuedEvent = taskEvent('task.queued', 'TaskQueuedEvent', {
   tool: Type.String(),
@@ -105,6 +107,7 @@ export const CheckpointCreatedEvent = sessionEvent('checkpoint.created', 'Checkp
 export const EVENT_SCHEMAS = [
   SessionStateEvent,
   SessionExpiringEvent,
+  SessionUsageEvent,
   SessionNetworkEvent,
   TaskQueuedEvent,
   TaskWaitingEvent,

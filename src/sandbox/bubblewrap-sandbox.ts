@@ -7,10 +7,12 @@ import { type AgentKind, launchAgent, PROCESSES_OF_OURS } from './agent-launch.j
 import { HelperFiles } from './files.js';
 import { continueAll, stopAll } from './freeze.js';
 import type { Launched } from './launch.js';
+import { LimitWatch } from './limit-watch.js';
+import type { WorkspaceDisk } from './limits/disk.js';
 import type { LimitGroup } from './limits/limits.js';
 import { descendants } from './members.js';
 import { launchOneShot, type OneShotProgram } from './oneshot.js';
-import { ProgramExec } from './program-exec.js';
+import { didNotStart, ProgramExec } from './program-exec.js';
 import { processLimits, programRequest } from './program-request.js';
 import type {
   EgressPolicy,
@@ -29,6 +31,7 @@ import { packTree } from './tree-pack.js';
 import { readTree } from './tree-reader.js';
 import { removeTree, writeTree } from './tree-writer.js';
 import type { Workspace } from './workspace.js';
+import { WorkspaceMeter } from './workspace-meter.js';
 
 /** Something that runs: an agent or a one-shot helper. */
 interface Running {
@@ -38,7 +41,11 @@ interface Running {
 }
 
 export class BubblewrapSandbox implements Sandbox {
-  readonly files = new HelperFiles(() => this.#connectHelper());
+  readonly files = new HelperFiles(
+    () => this.#connectHelper(),
+    (path) => this.#watch.refuseWriting(path),
+  );
+  readonly #watch: LimitWatch;
   readonly #egress: SandboxEgress;
   #group: Promise<LimitGroup> | undefined;
   #proxy: Promise<{ close(): Promise<void> }> | undefined;
@@ -54,7 +61,7 @@ export class BubblewrapSandbox implements Sandbox {
   #frozen: { readonly agents: readonly Agent[]; readonly stopped: readonly number[] } | undefined;
   /** Nothing starts any more, also when closing failed and has to be tried again. */
   #isClosed = false;
-  #closing: Promise<void> | undefined;
+  #ending: Promise<void> | undefined;
   #removing: Promise<void> | undefined;
   /** Of sockets and groups that belong to one program or helper. */
   #lastNumber = 0;
@@ -63,7 +70,16 @@ export class BubblewrapSandbox implements Sandbox {
     private readonly host: SandboxHost,
     private readonly spec: SandboxSpec,
     private readonly workspace: Workspace,
+    private readonly disk: WorkspaceDisk,
   ) {
+    this.#watch = new LimitWatch({
+      limits: spec.limits,
+      hasCgroup: host.limiter.kind !== null,
+      disk,
+      path: workspace.path,
+      meter: new WorkspaceMeter((program) => this.#startHelper(program), spec.limits.maxInodes),
+      failed: (err) => host.log.warn({ sandbox: spec.id, err }, 'limits could not be looked after'),
+    });
     this.#egress = new SandboxEgress(host, spec, workspace.uid);
   }
 
@@ -89,6 +105,7 @@ export class BubblewrapSandbox implements Sandbox {
         limits: processLimits(this.spec.limits, {
           hasCgroup: this.host.limiter.kind !== null,
           processesOfOurs: PROCESSES_OF_OURS,
+          mayWrite: !this.#watch.isOver,
         }),
       }),
       request.memoryBytes,
@@ -96,15 +113,10 @@ export class BubblewrapSandbox implements Sandbox {
       sink,
     );
     if (request.program.kind === 'pip' || request.egress !== undefined || !this.host.nested) {
-      const ended = this.#runAlone(exec, request);
-      return {
-        ended,
-        writeStdin: (chunk, close) => exec.writeStdin(chunk, close),
-        end: (graceMs) => exec.end(graceMs),
-      };
+      return this.#watched(exec, this.#runAlone(exec, request));
     }
     this.#runInOwnAgent(exec);
-    return exec;
+    return this.#watched(exec, exec.ended);
   }
 
   setEgress(policy: EgressPolicy): void {
@@ -119,7 +131,8 @@ export class BubblewrapSandbox implements Sandbox {
   }
 
   async usage(): Promise<SandboxUsage> {
-    return (await (await this.#group)?.usage()) ?? {};
+    const [ofProcesses, ofDisk] = await Promise.all([(await this.#group)?.usage(), this.#watch.diskUse()]);
+    return { ...ofProcesses, ...ofDisk };
   }
 
   async freeze(): Promise<'frozen' | 'stopped' | 'idle'> {
@@ -161,13 +174,7 @@ export class BubblewrapSandbox implements Sandbox {
   }
 
   close(): Promise<void> {
-    this.#isClosed = true;
-    // One that failed may be tried again.
-    this.#closing ??= this.#close().catch((error: unknown) => {
-      this.#closing = undefined;
-      throw error;
-    });
-    return this.#closing;
+    return this.#end().then(() => this.disk.detach());
   }
 
   remove(): Promise<void> {
@@ -176,6 +183,14 @@ export class BubblewrapSandbox implements Sandbox {
       throw error;
     });
     return this.#removing;
+  }
+
+  #watched(exec: ProgramExec, ended: Promise<ExecEnd>): Exec {
+    return {
+      ended: this.#watch.watch(exec, ended),
+      writeStdin: (chunk, close) => exec.writeStdin(chunk, close),
+      end: (graceMs) => exec.end(graceMs),
+    };
   }
 
   #runInOwnAgent(exec: ProgramExec): void {
@@ -319,7 +334,18 @@ export class BubblewrapSandbox implements Sandbox {
     return grouped ?? (await Promise.all(agents.map(({ pid }) => descendants(pid)))).flat();
   }
 
-  async #close(): Promise<void> {
+  /** Leaves nothing but the workspace. One that failed may be tried again. */
+  #end(): Promise<void> {
+    this.#isClosed = true;
+    this.#ending ??= this.#endAll().catch((error: unknown) => {
+      this.#ending = undefined;
+      throw error;
+    });
+    return this.#ending;
+  }
+
+  async #endAll(): Promise<void> {
+    await this.#watch.close();
     while (this.#starting.size + this.#agents.size + this.#helpers.size > 0) {
       const running = [...this.#agents, ...this.#helpers];
       // A frozen process does not take its end.
@@ -337,8 +363,8 @@ export class BubblewrapSandbox implements Sandbox {
   }
 
   async #remove(): Promise<void> {
-    await this.close();
-    if (this.workspace.exists()) {
+    await this.#end();
+    if (this.workspace.exists() && !(await this.disk.discard())) {
       await removeTree((program) => this.#launchHelper(program), new AbortController().signal);
     }
     this.workspace.removeEmpty();
@@ -364,12 +390,4 @@ export class BubblewrapSandbox implements Sandbox {
       throw error;
     }
   }
-}
-
-function didNotStart(error: unknown): ExecEnd {
-  const message = error instanceof Error ? error.message : String(error);
-  return {
-    how: { kind: 'sandboxDied', message: `the sandbox could not be started: ${message}` },
-    processesKilled: 0,
-  };
 }

@@ -12,11 +12,20 @@ import type { Builder } from './builder.js';
 import { bubblewrap } from './builders.js';
 import { EGRESS_LIMITS, type EgressLimits } from './egress-budget.js';
 import { HostDirectories, instanceOf } from './host-directories.js';
+import type { WorkspaceDisk } from './limits/disk.js';
 import { findLimiter } from './limits/find.js';
+import { findDiskLimiter } from './limits/find-disk.js';
 import type { Limiter } from './limits/limits.js';
 import { unpackPip } from './pip-copy.js';
 import { probeIsolation } from './probe.js';
-import type { IsolationLevel, IsolationReport, Sandbox, SandboxDriver, SandboxSpec } from './sandbox.js';
+import type {
+  DiskLimitSetting,
+  IsolationLevel,
+  IsolationReport,
+  Sandbox,
+  SandboxDriver,
+  SandboxSpec,
+} from './sandbox.js';
 import type { SandboxHost } from './sandbox-host.js';
 import { seccompFilter } from './seccomp.js';
 import { isHostRoot, UidPool, type UidRange, uidsOfUsers } from './uids.js';
@@ -34,6 +43,8 @@ export interface BubblewrapDriverOptions {
   /** As root: host uids for sandboxes. */
   readonly uids: UidRange;
   readonly agentIdleMs: number;
+  /** How workspaces are held to their size. Default: the strongest way that works here. */
+  readonly diskLimit?: DiskLimitSetting;
   /** Default: the strongest that this host allows. */
   readonly limiter?: Limiter;
   /** `host:port` that the service itself listens on: no sandbox may reach them, whatever its policy says. */
@@ -77,14 +88,19 @@ export class BubblewrapDriver implements SandboxDriver {
     const host = this.#hostOrRefusal();
     const uid = this.#uids?.take() ?? null;
     const workspace = this.#workspace(host, spec.id, uid);
+    const undo = new Undo();
+    if (uid !== null) undo.push('uid', () => this.#uids?.free(uid));
     try {
-      workspace.create(host.python.version);
+      undo.push('directory', () => rm(workspace.directory, { recursive: true, force: true }));
+      workspace.create();
+      const disk = await host.disks.create(workspace, spec.limits);
+      undo.push('disk', () => disk.discard());
+      workspace.fill(host.python.version);
+      return this.#add(host, spec, workspace, disk);
     } catch (error) {
-      await rm(workspace.directory, { recursive: true, force: true });
-      if (uid !== null) this.#uids?.free(uid);
+      await undo.run();
       throw error;
     }
-    return this.#add(host, spec, workspace);
   }
 
   async attach(spec: SandboxSpec, uid: number | null): Promise<Sandbox> {
@@ -93,7 +109,7 @@ export class BubblewrapDriver implements SandboxDriver {
     if (!workspace.exists()) throw new Error(`the workspace of ${spec.id} is gone`);
     if (uid !== null) this.#uids?.claim(uid);
     await killAllIn(workspace);
-    return this.#add(host, spec, workspace);
+    return this.#add(host, spec, workspace, await host.disks.attach(workspace, spec.limits));
   }
 
   async sweep(keepIds: ReadonlySet<string>): Promise<void> {
@@ -104,7 +120,11 @@ export class BubblewrapDriver implements SandboxDriver {
       // Without its workspace directory there is nothing inside that anybody could own.
       const sandbox = await this.attach({ ...SWEPT, id }, this.#uids && uid).catch(() => null);
       if (sandbox) await sandbox.remove();
-      else this.#workspace(host, id, null).removeEmpty();
+      else {
+        const workspace = this.#workspace(host, id, null);
+        await host.disks.scrap(workspace);
+        workspace.removeEmpty();
+      }
     }
   }
 
@@ -143,6 +163,16 @@ export class BubblewrapDriver implements SandboxDriver {
           if (uid !== null) this.#uids?.claim(uid);
         }
       }
+      const disks = await findDiskLimiter({
+        wanted: this.#options.diskLimit ?? 'auto',
+        workspaces: directories.workspaces,
+        isRoot,
+        inUserNamespace: level === 'full' || level === 'oneshot',
+        log,
+      });
+      this.#undo.push('disks', () => disks.close());
+      const { limits } = this.#isolation;
+      this.#isolation = { ...this.#isolation, limits: { ...limits, disk: disks.kind } };
       const unpacking = new AbortController();
       const pip = unpackPip(directories.pipAtHome, PYTHON, unpacking.signal);
       pip.catch((error: unknown) => {
@@ -156,6 +186,7 @@ export class BubblewrapDriver implements SandboxDriver {
         directories,
         limiter,
         launcher: way.launcher,
+        disks,
         python: { path: PYTHON, version: await pythonVersion() },
         filter,
         closedFilter: seccompFilter(process.arch, { sockets: false }),
@@ -199,8 +230,8 @@ export class BubblewrapDriver implements SandboxDriver {
     return new Workspace(join(directories.workspaces, id), uid);
   }
 
-  #add(host: SandboxHost, spec: SandboxSpec, workspace: Workspace): Sandbox {
-    const sandbox = new BubblewrapSandbox(host, spec, workspace);
+  #add(host: SandboxHost, spec: SandboxSpec, workspace: Workspace, disk: WorkspaceDisk): Sandbox {
+    const sandbox = new BubblewrapSandbox(host, spec, workspace, disk);
     this.#sandboxes.set(spec.id, sandbox);
     return sandbox;
   }

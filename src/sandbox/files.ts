@@ -11,10 +11,13 @@ const ENTRY_TYPES: readonly unknown[] = ['file', 'directory', 'symlink', 'other'
 
 export class HelperFiles implements SandboxFiles {
   readonly #connect: () => Promise<HelperChannel>;
+  readonly #beforeWriting: (path: string) => void;
   #connection: Promise<HelperConnection> | undefined;
 
-  constructor(connect: () => Promise<HelperChannel>) {
+  /** `beforeWriting` throws a FileError when nothing more may be written. */
+  constructor(connect: () => Promise<HelperChannel>, beforeWriting: (path: string) => void = () => {}) {
     this.#connect = connect;
+    this.#beforeWriting = beforeWriting;
   }
 
   async read(
@@ -45,6 +48,7 @@ export class HelperFiles implements SandboxFiles {
     options: { createDirs: boolean; append: boolean; onProgress?: (bytes: number) => void },
     signal: AbortSignal,
   ): Promise<FileEntry> {
+    this.#beforeWriting(path);
     const { createDirs, append, onProgress } = options;
     return fileEntry(
       await this.#perform(
@@ -91,6 +95,7 @@ export class HelperFiles implements SandboxFiles {
   }
 
   async mkdir(path: string, options: { parents: boolean }, signal: AbortSignal): Promise<FileEntry> {
+    this.#beforeWriting(path);
     return fileEntry(await this.#perform(path, { request: { op: 'mkdir', path, ...options } }, signal));
   }
 

@@ -4,13 +4,17 @@ import { constants } from 'node:os';
 import { deferred } from '../lib/deferred.js';
 import type { AttentiveClock } from './attentive-clock.js';
 import type { ProgramGroup } from './program-group.js';
-import { type Exec, type ExecEnd, type OutputSink, StdinGone } from './sandbox.js';
+import { type Exec, type ExecEnd, type LimitReached, type OutputSink, StdinGone } from './sandbox.js';
 import { SendWindow } from './send-window.js';
 
 const STDIN_UNDER_WAY = 256 * 1024;
 /** From SIGKILL until the agent must have confirmed; then from killing the group until the sandbox is killed. */
 const CONFIRM_WITHIN_MS = 1_000;
 const GROUP_GONE_WITHIN_MS = 1_000;
+
+const NO_SPACE = /No space left on device|Disk quota exceeded|ENOSPC|EDQUOT/;
+/** Of a piece of stderr: what kills a program is said at its end. */
+const ERROR_WORDS_BYTES = 4096;
 
 /** What a program needs of the agent that runs it. */
 export interface ProgramHost {
@@ -31,12 +35,15 @@ export class ProgramExec implements Exec {
   readonly #ended = deferred<ExecEnd>();
   readonly ended = this.#ended.promise;
   readonly stdin = new SendWindow(STDIN_UNDER_WAY);
+  readonly sink: OutputSink;
+  #saidNoSpace = false;
   #host: ProgramHost | undefined;
   #isSettled = false;
   #isTerminated = false;
   #isKilled = false;
   #grace: NodeJS.Timeout | undefined;
   #patience = () => {};
+  #exceeded: Pick<ExecEnd, 'limit' | 'reached'> | undefined;
   /** Members of the program's group when it was to be killed, for an agent that cannot say how many those were. */
   #seenAtKill: Promise<number> | undefined;
   /** The same, when we had to kill it ourselves. */
@@ -47,10 +54,20 @@ export class ProgramExec implements Exec {
     readonly request: Buffer,
     readonly memoryBytes: number | undefined,
     input: { readonly stdin: Uint8Array; readonly stdinOpen: boolean },
-    readonly sink: OutputSink,
+    sink: OutputSink,
   ) {
+    this.sink = (stream, chunk) => {
+      if (stream === 'stderr')
+        this.#saidNoSpace ||= NO_SPACE.test(chunk.subarray(-ERROR_WORDS_BYTES).toString('latin1'));
+      return sink(stream, chunk);
+    };
     this.stdin.write(input.stdin).catch(() => {});
     if (!input.stdinOpen) this.stdin.end();
+  }
+
+  /** It complained on stderr that there is no room, wherever that was. */
+  get saidNoSpace(): boolean {
+    return this.#saidNoSpace;
   }
 
   get isSettled(): boolean {
@@ -78,6 +95,18 @@ export class ProgramExec implements Exec {
     if (!this.#isTerminated) this.#host.terminate();
     this.#isTerminated = true;
     this.#grace = setTimeout(() => this.#kill(this.#host!), graceMs);
+  }
+
+  /** It is over a limit that is watched and not held by the kernel: this is why it ends. */
+  exceed(limit: NonNullable<ExecEnd['limit']>, reached: LimitReached): void {
+    if (this.#isSettled || this.#exceeded) return;
+    this.#exceeded = { limit, reached };
+    this.end(0);
+  }
+
+  /** Memory of all its processes now; exact only when it is more than `bytes`. */
+  async memoryUsed(bytes: number): Promise<number> {
+    return (await this.#host?.group?.memoryUsed(bytes)) ?? 0;
   }
 
   /** The request is on its way. */
@@ -141,7 +170,7 @@ export class ProgramExec implements Exec {
     clearTimeout(this.#grace);
     this.#patience();
     this.stdin.fail(new StdinGone('the program has ended'));
-    this.#ended.resolve(end);
+    this.#ended.resolve({ ...end, ...this.#exceeded });
   }
 
   #kill(host: ProgramHost): void {
@@ -159,6 +188,15 @@ export class ProgramExec implements Exec {
     this.#killedByUs = (await host.group?.members().catch(() => 0)) ?? 0;
     await host.group?.kill().catch(() => {});
   }
+}
+
+/** Of a program for which no sandbox could be had. */
+export function didNotStart(error: unknown): ExecEnd {
+  const message = error instanceof Error ? error.message : String(error);
+  return {
+    how: { kind: 'sandboxDied', message: `the sandbox could not be started: ${message}` },
+    processesKilled: 0,
+  };
 }
 
 /** Where a signal has several names, the first is the usual one. */

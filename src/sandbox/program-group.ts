@@ -42,6 +42,10 @@ export class ProgramGroup {
     return this.group.usage();
   }
 
+  memoryUsed(bytes: number): Promise<number> {
+    return this.group.memoryUsed(bytes);
+  }
+
   kill(): Promise<void> {
     return this.group.kill();
   }

@@ -27,11 +27,16 @@ export function programRequest(
 /** What holds each process by itself, whatever holds the sandbox. */
 export function processLimits(
   limits: SandboxLimits,
-  options: { readonly hasCgroup: boolean; readonly processesOfOurs: number },
+  options: {
+    readonly hasCgroup: boolean;
+    readonly processesOfOurs: number;
+    /** False in a workspace that is over its size: files can be read and removed, and none may grow. */
+    readonly mayWrite: boolean;
+  },
 ): Record<string, number> {
   return {
     openFiles: limits.maxOpenFiles,
-    fileBytes: limits.diskBytes,
+    fileBytes: options.mayWrite ? limits.diskBytes : 0,
     processes: limits.maxProcesses + options.processesOfOurs,
     // Threads and allocators reserve far more than they use.
     ...(options.hasCgroup ? {} : { addressSpaceBytes: 4 * limits.memoryBytes }),

@@ -2,6 +2,7 @@ import type { Logger } from '../observability/logger.js';
 import type { EgressLimits } from './egress-budget.js';
 import type { HostDirectories } from './host-directories.js';
 import type { Launcher } from './launch.js';
+import type { DiskLimiter } from './limits/disk.js';
 import type { Limiter } from './limits/limits.js';
 
 /** What all sandboxes of a driver share. */
@@ -9,6 +10,7 @@ export interface SandboxHost {
   readonly directories: HostDirectories;
   readonly limiter: Limiter;
   readonly launcher: Launcher;
+  readonly disks: DiskLimiter;
   readonly python: { readonly path: string; readonly version: string };
   /** For programs of the session. */
   readonly filter: Buffer;

@@ -6,6 +6,10 @@ import type { TreeEntry } from './tree.js';
 export const ISOLATION_LEVELS = ['full', 'oneshot', 'rootNoUserns', 'noProc', 'landlock'] as const;
 export type IsolationLevel = (typeof ISOLATION_LEVELS)[number];
 
+/** How an operator may want workspaces to be held to their size. */
+export const DISK_LIMITS = ['auto', 'quota', 'image', 'watcher'] as const;
+export type DiskLimitSetting = (typeof DISK_LIMITS)[number];
+
 export interface IsolationCheck {
   readonly name: string;
   readonly ok: boolean;
@@ -134,6 +138,13 @@ export interface ExecRequest {
 /** Takes output as it comes. A returned promise holds further reading back until it settles. */
 export type OutputSink = (stream: 'stdout' | 'stderr', chunk: Buffer) => void | Promise<void>;
 
+export interface LimitReached {
+  readonly peakBytes?: number;
+  readonly peakFiles?: number;
+  /** In place of the usual words. */
+  readonly message?: string;
+}
+
 export interface ExecEnd {
   readonly how:
     | { readonly kind: 'exited'; readonly exitCode: number }
@@ -144,6 +155,8 @@ export interface ExecEnd {
     | { readonly kind: 'calledOff' };
   /** A limit that the sandbox saw broken, whatever the process made of it. */
   readonly limit?: 'outOfMemory' | 'diskLimit';
+  /** How far it got over that limit, as far as it is known. */
+  readonly reached?: LimitReached;
   /** Some of the `host:port` it was refused, when it ran with an `egress` of its own. */
   readonly egressRefused?: readonly string[];
   /** Processes that were still there and were killed, the main one included. */
@@ -229,6 +242,8 @@ export interface SandboxUsage {
   readonly cpuMs?: number;
   readonly processes?: number;
   readonly diskBytes?: number;
+  /** Files, folders and whatever else has a name in the workspace. */
+  readonly inodes?: number;
 }
 
 export interface Sandbox {

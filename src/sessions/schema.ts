@@ -180,6 +180,17 @@ export const PatchSession = closed(
 );
 export type PatchSession = Static<typeof PatchSession>;
 
+const Count = (description: string) => Type.Optional(Type.Integer({ minimum: 0, description }));
+
+/** What a session uses now; what cannot be known on this host is left out. */
+export const usageProperties = {
+  memoryBytes: Count('Memory of all its processes, without page cache that can be dropped.'),
+  cpuMs: Count('CPU time since its sandbox was last started.'),
+  processes: Count('Processes and threads, the sandbox’s own among them.'),
+  diskBytes: Count('Size of the workspace; where a watcher holds it, as it was last seen.'),
+  files: Count('Files and folders in the workspace.'),
+};
+
 export const Session = closed(
   {
     sessionId: SessionId,
@@ -212,6 +223,11 @@ export const Session = closed(
     checkpointOnExpiry: Type.Boolean(),
     queuedTasks: Type.Integer({ minimum: 0 }),
     runningTasks: Type.Integer({ minimum: 0 }),
+    usage: Type.Optional(
+      closed(usageProperties, {
+        description: 'What it uses now: of one session, while it lives. Lists leave it out.',
+      }),
+    ),
     lastSeq: Type.Integer({ minimum: 0, description: 'Number of the newest event.' }),
     lastCheckpointId: nullable(Type.String()),
     restoredFrom: nullable(Type.String({ description: 'The checkpoint it was started from.' })),
@@ -222,6 +238,7 @@ export const Session = closed(
   { $id: 'Session' },
 );
 export type Session = Static<typeof Session>;
+export type SessionUsage = NonNullable<Session['usage']>;
 
 const Queue = (whose: string) =>
   closed(

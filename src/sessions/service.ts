@@ -31,6 +31,7 @@ import { newSessionRow, storeNewSession } from './new-session.js';
 import { sessionRecord } from './record.js';
 import type { SessionFilter, SessionRepository } from './repository.js';
 import { type CreateSession, isOver, type PatchSession, type Session } from './schema.js';
+import { usageOf } from './usage.js';
 
 export interface SessionsOptions {
   readonly repository: SessionRepository;
@@ -117,7 +118,8 @@ export class Sessions {
 
   async get(principal: Principal, sessionId: string): Promise<Session> {
     const row = await this.find(principal, sessionId);
-    return sessionRecord(row, this.#live.get(row.id));
+    const live = this.#live.get(row.id);
+    return { ...sessionRecord(row, live), ...(live && { usage: await usageOf(live.sandbox) }) };
   }
 
   /** The stored row. Throws SessionNotFound, also for a session of another tenant. */

@@ -33,11 +33,34 @@ export class FirstEnding {
   }
 }
 
+const MIB = 1024 * 1024;
+
 interface Limits {
   readonly timeoutMs: number;
   readonly memoryMb: number;
   readonly diskMb: number;
   readonly maxOutputBytes: number;
+}
+
+/** Of a limit that ended it: what it was, and how far it got. */
+export function limitFacts(
+  { cause, peakBytes }: EndingFacts,
+  limits: Limits,
+  peakMemoryBytes: number | undefined,
+): Pick<Ending, 'limitBytes' | 'peakBytes'> {
+  switch (cause) {
+    case 'outOfMemory':
+      return {
+        limitBytes: limits.memoryMb * MIB,
+        ...((peakBytes ?? peakMemoryBytes) ? { peakBytes: peakBytes ?? peakMemoryBytes } : {}),
+      };
+    case 'diskLimit':
+      return { limitBytes: limits.diskMb * MIB };
+    case 'outputLimit':
+      return { limitBytes: limits.maxOutputBytes };
+    default:
+      return {};
+  }
 }
 
 /** The facts and the next step, in words. */
@@ -55,7 +78,7 @@ export function endingMessage(facts: EndingFacts, limits?: Limits): string {
     case 'outputLimit':
       return `The task printed more than ${limits?.maxOutputBytes} bytes; what fits was kept. Raise maxOutputBytes or write to a file.`;
     case 'diskLimit':
-      return `The workspace is over its ${limits?.diskMb} MiB; remove files or raise diskMb of the session.`;
+      return `The workspace is at its limit of ${limits?.diskMb} MiB, or of files and folders${holding(facts)}; remove files or raise diskMb of the session.`;
     case 'timedOut':
       return `The task timed out after ${limits?.timeoutMs} ms; raise constraints.timeoutSeconds or split the work.`;
     case 'cancelled':
@@ -73,4 +96,8 @@ export function endingMessage(facts: EndingFacts, limits?: Limits): string {
     default:
       return facts.cause satisfies never;
   }
+}
+
+function holding({ peakBytes, peakFiles }: EndingFacts): string {
+  return peakBytes === undefined ? '' : `: it holds ${peakBytes} bytes in ${peakFiles} of them`;
 }

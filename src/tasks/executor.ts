@@ -8,7 +8,7 @@ import type { NewEvent } from '../events/schema.js';
 import type { Logger } from '../observability/logger.js';
 import { UnitRejected } from '../store/store.js';
 import { type Progress, type ToolContext, ToolError, type ToolResult } from '../tools/tool.js';
-import { endingMessage } from './ending.js';
+import { endingMessage, limitFacts } from './ending.js';
 import type { LiveTask } from './live-task.js';
 import { endedOutputs } from './outputs.js';
 import type { TaskRepository } from './repository.js';
@@ -234,13 +234,15 @@ export class Executor {
     const { memoryBytes, timeoutMs, maxOutputBytes } = task.facts.limits;
     const memoryMb = memoryBytes === undefined ? limits.memoryMb : memoryBytes / (1024 * 1024);
     const { exitCode, signal, processesKilled } = result.ending ?? {};
+    const words = { timeoutMs, maxOutputBytes, memoryMb, diskMb: limits.diskMb };
     return {
       ...first,
+      ...limitFacts(first, words, result.usage?.peakMemoryBytes),
       ...(exitCode !== undefined ? { exitCode } : {}),
       ...(signal !== undefined ? { signal } : {}),
       ...(processesKilled !== undefined ? { processesKilled } : {}),
       ...(tookMs !== undefined ? { killMs: round(tookMs) } : {}),
-      message: endingMessage(first, { timeoutMs, maxOutputBytes, memoryMb, diskMb: limits.diskMb }),
+      message: endingMessage(first, words),
     };
   }
 

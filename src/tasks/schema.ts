@@ -53,6 +53,18 @@ export const Ending = closed(
     ),
     message: Type.String({ description: 'What happened and the next step, in words.' }),
     reason: Type.Optional(Type.String({ description: 'For `cancelled`: the reason given with the cancel.' })),
+    limitBytes: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        description: 'For `outOfMemory`, `diskLimit` and `outputLimit`: the limit that was met.',
+      }),
+    ),
+    peakBytes: Type.Optional(
+      Type.Integer({ minimum: 0, description: 'The most that was seen of what is limited.' }),
+    ),
+    peakFiles: Type.Optional(
+      Type.Integer({ minimum: 0, description: 'For `diskLimit`: files and folders in the workspace.' }),
+    ),
     processesKilled: Type.Optional(
       Type.Integer({ minimum: 0, description: 'Processes that had to be killed, the main one included.' }),
     ),

@@ -85,19 +85,22 @@ export async function runProcess(
 function describeEnd(end: ExecEnd): ToolResult<ProcessOutputs> {
   const usage = { cpuMs: end.cpuMs, peakMemoryBytes: end.peakMemoryBytes };
   const outputs = { exitCode: end.how.kind === 'exited' ? end.how.exitCode : null };
-  const killed = end.processesKilled > 0 ? { processesKilled: end.processesKilled } : {};
+  const facts = {
+    ...(end.processesKilled > 0 ? { processesKilled: end.processesKilled } : {}),
+    ...end.reached,
+  };
   switch (end.how.kind) {
     case 'exited':
       return {
         outputs,
         usage,
-        ending: { cause: end.limit ?? 'exited', exitCode: end.how.exitCode, ...killed },
+        ending: { cause: end.limit ?? 'exited', exitCode: end.how.exitCode, ...facts },
       };
     case 'signaled':
       return {
         outputs,
         usage,
-        ending: { cause: end.limit ?? 'signaled', signal: end.how.signal, ...killed },
+        ending: { cause: end.limit ?? 'signaled', signal: end.how.signal, ...facts },
       };
     case 'spawnFailed':
       return {
@@ -111,8 +114,8 @@ function describeEnd(end: ExecEnd): ToolResult<ProcessOutputs> {
         usage,
         ending: {
           cause: end.limit ?? 'sandboxDied',
-          ...killed,
-          message: end.limit ? undefined : end.how.message,
+          ...facts,
+          message: end.limit ? end.reached?.message : end.how.message,
         },
       };
     case 'calledOff':

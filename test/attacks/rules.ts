@@ -1,7 +1,8 @@
 // The rules every sandbox is built by, each attacked where nothing else does; docs/testing.md has the list.
-import { mkdirSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { instanceOf } from '../../src/sandbox/host-directories.js';
 import { startProcess } from '../helpers/service-process.js';
 import { eventsOf, startService, until } from '../helpers/world.js';
 
@@ -119,7 +120,9 @@ t.test('strangers-by-uid: two sessions are two users of the host, and neither is
     await world.session({ sessionId: name });
     await world.python(name, 'open("mine", "w").write("x")');
   }
-  const workspaces = join(world.dataDir, 'sandboxes', 'workspaces');
+  // Where the service has bind-mounted its data for them, when their uids could not pass on the way there.
+  const reachable = `/run/codegen-worker-${await instanceOf(world.dataDir)}/sandboxes`;
+  const workspaces = join(existsSync(reachable) ? reachable : join(world.dataDir, 'sandboxes'), 'workspaces');
   for (const id of readdirSync(workspaces)) {
     const { uid, mode } = statSync(join(workspaces, id, 'workspace'));
     t.equal(mode & 0o077, 0);

@@ -115,18 +115,26 @@ export function start(
 
 /** Host pids of the processes below our bubblewraps that hold this sandbox's workspace. */
 export async function childrenOf(sandbox: Sandbox): Promise<number[]> {
+  const workspace = mountedAs(sandbox);
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
     .filter((pid) => {
       try {
-        return readFileSync(`/proc/${pid}/mountinfo`, 'latin1').includes(
-          `${sandbox.id}/workspace /workspace `,
-        );
+        return readFileSync(`/proc/${pid}/mountinfo`, 'latin1').includes(workspace);
       } catch {
         return false;
       }
     });
+}
+
+/** How its workspace looks in the mountinfo of who is inside: a directory of the host's, or a disk of its own. */
+function mountedAs({ id }: Sandbox): string {
+  const own = readFileSync('/proc/self/mountinfo', 'latin1')
+    .split('\n')
+    .map((line) => line.split(' '))
+    .find((fields) => fields[4]?.endsWith(`/${id}/workspace`));
+  return own ? ` ${own[2]} / /workspace ` : `${id}/workspace /workspace `;
 }
 
 export async function agentPid(sandbox: Sandbox): Promise<number> {

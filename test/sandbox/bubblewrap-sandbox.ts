@@ -1,5 +1,5 @@
 // One sandbox through its life: its agent comes and goes, dies, is frozen, closed and removed.
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import t from 'tap';
 import type { Limiter, LimitGroup } from '../../src/sandbox/limits/limits.js';
@@ -224,10 +224,8 @@ function failingLimiter(failing: ReadonlySet<string>): Limiter {
 }
 
 function allWorkspaces(): string[] {
-  return execFileSync('find', ['/run', '/tmp', '-maxdepth', '4', '-name', 'test_*'], {
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'ignore'],
-  })
-    .split('\n')
+  // What other tests take away under its eyes makes it fail, and is none of ours.
+  return spawnSync('find', ['/run', '/tmp', '-maxdepth', '4', '-name', 'test_*'], { encoding: 'utf8' })
+    .stdout.split('\n')
     .map((path) => path.split('/').at(-1)!);
 }

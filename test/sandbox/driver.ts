@@ -42,23 +42,28 @@ t.test(
   'what still runs in a workspace is ended when it is found again, and nothing else of its uid',
   async (t) => {
     const [dataDir, elsewhere] = [await directory(t), await directory(t)];
+    // Two may only use the same data when nothing of it is mounted.
+    const diskLimit = 'watcher';
     const [spec, other] = [sandboxSpec(), sandboxSpec()];
     const lasting = 'print("up", flush=True)\nprint(input(), flush=True)\ninput()';
-    const earlier = await (await startDriver(t, { dataDir })).create(spec);
+    const earlier = await (await startDriver(t, { dataDir, diskLimit })).create(spec);
     const left = start(earlier, lasting, { stdinOpen: true });
     await left.said('up');
-    const neighbour = await startDriver(t, { dataDir: elsewhere });
+    const neighbour = await startDriver(t, { dataDir: elsewhere, diskLimit });
     await neighbour.create(other);
     await neighbour.close();
     const inUse = join(elsewhere, 'sandboxes/workspaces', other.id, 'workspace');
     if (earlier.uid !== null) chownSync(inUse, earlier.uid, earlier.uid);
 
-    const attached = await (await startDriver(t, { dataDir: elsewhere })).attach(other, earlier.uid);
+    const attached = await (await startDriver(t, { dataDir: elsewhere, diskLimit })).attach(
+      other,
+      earlier.uid,
+    );
     t.equal((await run(attached, ['echo', 'here'])).stdout, 'here\n');
     left.exec.writeStdin(Buffer.from('alive\n'), false);
     await left.said('alive');
 
-    await (await startDriver(t, { dataDir })).attach(spec, earlier.uid);
+    await (await startDriver(t, { dataDir, diskLimit })).attach(spec, earlier.uid);
     t.match((await left.ran).end.how, { kind: 'sandboxDied' });
   },
 );

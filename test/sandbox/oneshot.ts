@@ -20,7 +20,8 @@ const filter = seccompFilter(process.arch, { sockets: true });
 const directories = await HostDirectories.open(dataDir, { isRoot, filter });
 t.teardown(() => directories.close());
 const workspace = new Workspace(join(directories.workspaces, 'w'), isRoot ? 234_568 : null);
-workspace.create('3.11');
+workspace.create();
+workspace.fill('3.11');
 // Stands in for the real one, to look at the walls from inside.
 await writeFile(join(directories.library, 'tree.py'), 'import sys; exec(sys.argv[1])');
 

@@ -6,7 +6,8 @@ import { Workspace, workspacesBelow } from '../../src/sandbox/workspace.js';
 
 function makeWorkspace(t: Test, uid: number | null = null): Workspace {
   const workspace = new Workspace(join(t.testdir(), 'ses_1'), uid);
-  workspace.create('3.11');
+  workspace.create();
+  workspace.fill('3.11');
   return workspace;
 }
 

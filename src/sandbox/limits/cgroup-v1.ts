@@ -207,6 +207,10 @@ class V1Program extends V1Members implements ChildGroup {
     if (memoryBytes !== undefined) await this.limitMemory(memoryBytes);
   }
 
+  async memoryUsed(): Promise<number> {
+    return (await this.number('memory', 'memory.usage_in_bytes')) ?? 0;
+  }
+
   async oomKills(): Promise<number> {
     return (await this.number('memory', 'memory.oom_control', 'oom_kill')) ?? 0;
   }

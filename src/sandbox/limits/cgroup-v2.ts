@@ -192,6 +192,10 @@ class V2Program implements ChildGroup {
     return this.#group.processes();
   }
 
+  async memoryUsed(): Promise<number> {
+    return (await readNumber(join(this.path, 'memory.current'))) ?? 0;
+  }
+
   async oomKills(): Promise<number> {
     return (await readNumber(join(this.path, 'memory.events'), 'oom_kill')) ?? 0;
   }

@@ -32,7 +32,9 @@ export interface ChildGroup {
   /** Changes the memory limit of this child, for a task that asked for less than its sandbox has. */
   limitMemory(memoryBytes: number): Promise<void>;
   processes(): Promise<number[] | null>;
-  /** How often the kernel killed for memory in here. */
+  /** Memory of all members now; where it is added up, exact only when it is more than `bytes`. */
+  memoryUsed(bytes: number): Promise<number>;
+  /** More than 0 when the kernel killed for memory in here; v2 counts a process twice. */
   oomKills(): Promise<number>;
   usage(): Promise<{ cpuMs?: number; peakMemoryBytes?: number }>;
   kill(): Promise<void>;

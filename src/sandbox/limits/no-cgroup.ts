@@ -50,6 +50,13 @@ class ProcessTree implements LimitGroup, ChildGroup {
     return null;
   }
 
+  /** Pages that are shared count for each who maps them, and only where that is too much is it looked at closely. */
+  async memoryUsed(bytes: number): Promise<number> {
+    const members = await this.#members();
+    const roughly = sum(await Promise.all(members.map(({ pid }) => residentOf(pid))));
+    return roughly <= bytes ? roughly : sum(await Promise.all(members.map(({ pid }) => memoryOf(pid))));
+  }
+
   async oomKills(): Promise<number> {
     return 0;
   }
@@ -58,8 +65,8 @@ class ProcessTree implements LimitGroup, ChildGroup {
     const members = await this.#members();
     const memory = await Promise.all(members.map(({ pid }) => memoryOf(pid)));
     return {
-      memoryBytes: memory.reduce((sum, bytes) => sum + bytes, 0),
-      cpuMs: members.reduce((sum, { cpuTicks }) => sum + (cpuTicks * 1000) / TICKS_PER_SECOND, 0),
+      memoryBytes: sum(memory),
+      cpuMs: sum(members.map(({ cpuTicks }) => (cpuTicks * 1000) / TICKS_PER_SECOND)),
       processes: members.length,
     };
   }
@@ -137,6 +144,12 @@ async function memoryOf(pid: number): Promise<number> {
   const shares = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8').catch(() => '');
   const shareKb = /^Pss:\s+(\d+)/m.exec(shares)?.[1];
   if (shareKb !== undefined) return Number(shareKb) * 1024;
+  return residentOf(pid);
+}
+
+async function residentOf(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
   return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? 0) * 1024;
 }
+
+const sum = (numbers: readonly number[]) => numbers.reduce((total, each) => total + each, 0);
