@@ -3,11 +3,12 @@ import { stat } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
+import { emptyDirectory } from './helpers/directory.js';
 import { openSocket, openSse, until } from './helpers/event-client.js';
 import { startProcess } from './helpers/service-process.js';
 
 /** One for all: what a service prepares in a fresh directory takes it seconds. */
-const DATA_DIR = t.testdir();
+const DATA_DIR = emptyDirectory(t);
 
 const start = (t: Test, settings: Record<string, string> = {}) => startProcess(t, DATA_DIR, settings);
 

@@ -1,8 +1,10 @@
 // The rules every sandbox is built by, each attacked where nothing else does; docs/testing.md has the list.
+
 import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { instanceOf } from '../../src/sandbox/host-directories.js';
+import { emptyDirectory } from '../helpers/directory.js';
 import { startProcess } from '../helpers/service-process.js';
 import { eventsOf, startService, until } from '../helpers/world.js';
 
@@ -69,7 +71,7 @@ t.test(
 );
 
 t.test('a-long-and-private-place: sandboxes work where nobody may pass and names are long', async (t) => {
-  const base = t.testdir();
+  const base = emptyDirectory(t);
   const dataDir = join(base, 'private', 'l'.repeat(120), 'data');
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
   const service = startProcess(t, dataDir);

@@ -1,11 +1,13 @@
 // The disk of the service fills up and gets room again. A small tmpfs is its data directory, in a mount namespace that
 // ends with the service.
+
 import { open, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { Event } from '../../src/events/schema.js';
 import { openDatabase } from '../../src/store/database.js';
 import type { Task } from '../../src/tasks/schema.js';
+import { emptyDirectory } from '../helpers/directory.js';
 import { noOtherHosts as skip, THIS_HOST } from '../helpers/hosts.js';
 import { startProcess } from '../helpers/service-process.js';
 import { processesNamed, until } from '../helpers/world.js';
@@ -13,7 +15,7 @@ import { processesNamed, until } from '../helpers/world.js';
 const PROCESS_NAME = 'cw-full-disk';
 
 async function startOnSmallDisk(t: Test, mib: number) {
-  const dataDir = t.testdir();
+  const dataDir = emptyDirectory(t);
   const mount = `mount -t tmpfs -o size=${mib}m,mode=0700 none "$DATA_DIR" && exec "$@"`;
   const service = startProcess(
     t,

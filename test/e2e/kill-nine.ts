@@ -1,18 +1,19 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
+import { emptyDirectory } from '../helpers/directory.js';
 import { killRounds } from '../helpers/kill-rounds.js';
 import { startProcess } from '../helpers/service-process.js';
 import { until } from '../helpers/world.js';
 
 t.test('kill -9 under work: nothing acknowledged is lost, nothing repeated, no orphan process', async (t) => {
-  await killRounds(t, t.testdir(), 3);
+  await killRounds(t, emptyDirectory(t), 3);
 });
 
 t.test(
   'kill -9 while a session ends with a checkpoint: the next run takes it before the files go',
   async (t) => {
-    const dataDir = t.testdir();
+    const dataDir = emptyDirectory(t);
     const checkpoints = join(dataDir, 'checkpoints');
     const first = startProcess(t, dataDir);
     const url = (await first.line('listening')).address!;

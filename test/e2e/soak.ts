@@ -1,10 +1,11 @@
 import t from 'tap';
+import { emptyDirectory } from '../helpers/directory.js';
 import { soak } from '../helpers/soak.js';
 
 t.test('mixed tasks over many sessions with readers that come and go leave nothing behind', async (t) => {
-  const held = await soak(t, t.testdir(), { tasks: 120, tasksPerSession: 6, atOnce: 4 });
+  const held = await soak(t, emptyDirectory(t), { tasks: 120, tasksPerSession: 6, atOnce: 4 });
   const [first, last] = [held[1]!, held.at(-1)!];
   t.ok(last.files <= first.files + 4, `open files: ${first.files}, then ${last.files}`);
   t.equal(last.threads, first.threads, 'threads');
-  t.equal(last.processes, 0, 'processes');
+  t.ok(last.processes <= 1, 'no process but the one that mounts disks');
 });

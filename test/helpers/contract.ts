@@ -1,6 +1,8 @@
 // What the tests of the contract need of a service: HTTP, SSE and WebSocket, nothing of ours. It is the one at
 // CODEGEN_CONTRACT_URL (with the key CODEGEN_CONTRACT_KEY), or a process of our own.
+
 import type { Test } from 'tap';
+import { emptyDirectory } from './directory.js';
 import { openSocket, openSse } from './event-client.js';
 import { type ServiceProcess, startProcess } from './service-process.js';
 
@@ -58,7 +60,7 @@ export async function openContract(t: Test): Promise<Contract> {
   const given = process.env.CODEGEN_CONTRACT_URL;
   const key = process.env.CODEGEN_CONTRACT_KEY;
   const headers: Record<string, string> = key ? { authorization: `Bearer ${key}` } : {};
-  const dataDir = t.testdir();
+  const dataDir = emptyDirectory(t);
   const start = async () => {
     const own = startProcess(t, dataDir);
     return { own, url: (await own.line('listening')).address! };

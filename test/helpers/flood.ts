@@ -1,4 +1,5 @@
 // A program that prints as fast as it can, and what that does to the service: its memory, its answers to others.
+
 import { spawn } from 'node:child_process';
 import { createHash, type Hash } from 'node:crypto';
 import { once } from 'node:events';
@@ -6,6 +7,7 @@ import { readFile } from 'node:fs/promises';
 import type { Test } from 'tap';
 import { WebSocket } from 'ws';
 import type { Task } from '../../src/tasks/schema.js';
+import { emptyDirectory } from './directory.js';
 import { startProcess } from './service-process.js';
 
 const MIB = 1024 * 1024;
@@ -55,7 +57,7 @@ export interface Flood {
 
 /** Prints without end into a cap of so many bytes, watched by such a reader. */
 export async function flood(t: Test, maxOutputBytes: number, kind: FloodReader): Promise<Flood> {
-  const service = startProcess(t, t.testdir());
+  const service = startProcess(t, emptyDirectory(t));
   const url = (await service.line('listening')).address!;
   const call = async <T>(method: string, path: string, body?: object): Promise<T> => {
     const headers = { 'content-type': 'application/json' };

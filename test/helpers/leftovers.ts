@@ -1,10 +1,12 @@
 // Sessions and tasks by the hundred, some killed midway: afterwards the host is as it was.
+
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import { instanceOf } from '../../src/sandbox/host-directories.js';
 import { groupName } from '../../src/sandbox/limits/group.js';
+import { emptyDirectory } from './directory.js';
 import { processesBelow } from './processes.js';
 import { startProcess } from './service-process.js';
 import { type Client, clientOf, until } from './world.js';
@@ -78,7 +80,7 @@ function groupsOf(service: number, instance: string): string[] {
 }
 
 export async function testLeftovers(t: Test, counts: { tasks: number; sessions: number }): Promise<void> {
-  const dataDir = t.testdir();
+  const dataDir = emptyDirectory(t);
   const instance = await instanceOf(dataDir);
   const uid = process.getuid!();
   const runtime =

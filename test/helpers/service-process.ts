@@ -1,8 +1,10 @@
 // The service as a process of its own, for what only a process can do: refuse to start, take signals, be killed.
+
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import type { Test } from 'tap';
+import { unmountedBelow } from './directory.js';
 import { THIS_HOST } from './hosts.js';
 
 export interface ServiceProcess {
@@ -15,10 +17,13 @@ export interface ServiceProcess {
   line(message: string): Promise<Record<string, string>>;
 }
 
+/** Of a service that is told to stop, all its sandboxes included. */
+const ENDED_WITHIN_MS = 30_000;
+
 /** Of its log the end is kept, so that a run of hours fits into memory. */
 const LOG_KEPT = 1024 * 1024;
 
-/** Starts it with these settings and nothing else of our environment; killed with the test. */
+/** Starts it with these settings and nothing else of our environment; ended with the test. */
 export function startProcess(
   t: Test,
   dataDir: string,
@@ -49,8 +54,13 @@ export function startProcess(
   });
   const exited = once(child, 'close').then(([code]) => code as number | null);
   t.teardown(() => {
-    if (child.exitCode === null) child.kill('SIGKILL');
-    return exited;
+    // It takes away what it has mounted; killed, it would leave that to its next start.
+    child.kill('SIGTERM');
+    const hurry = setTimeout(() => child.kill('SIGKILL'), ENDED_WITHIN_MS);
+    return exited.then(() => {
+      clearTimeout(hurry);
+      return unmountedBelow(dataDir);
+    });
   });
   const line = (message: string) =>
     new Promise<Record<string, string>>((resolve, reject) => {

@@ -1,6 +1,7 @@
 import t from 'tap';
+import { emptyDirectory } from '../helpers/directory.js';
 import { killRounds } from '../helpers/kill-rounds.js';
 
 t.test('a hundred rounds of kill -9 under work', async (t) => {
-  await killRounds(t, t.testdir(), 100);
+  await killRounds(t, emptyDirectory(t), 100);
 });

@@ -196,7 +196,7 @@ t.test(
       isFrozen = is;
     };
     t.teardown(() => freeze(false));
-    const service = startProcess(t, dataDir);
+    const service = startProcess(t, dataDir, { DISK_LIMIT: 'watcher' });
     const url = (await service.line('listening')).address!;
     const call = async <T>(method: string, path: string, body?: unknown) => {
       const reply = await fetch(url + path, {
