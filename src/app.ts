@@ -22,6 +22,7 @@ import { Metrics } from './observability/metrics.js';
 import { builderFor } from './sandbox/builders.js';
 import { BubblewrapDriver } from './sandbox/driver.js';
 import { ISOLATION_LEVELS } from './sandbox/sandbox.js';
+import { resolveLimits, sandboxLimits } from './sessions/defaults.js';
 import { SessionRepository } from './sessions/repository.js';
 import { Retention } from './sessions/retention.js';
 import { sessionRoutes } from './sessions/routes.js';
@@ -84,6 +85,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
     builder: (host) => builderFor(config, host),
     uids: { first: config.SANDBOX_UID_FIRST, count: config.SANDBOX_UID_COUNT },
     agentIdleMs: config.AGENT_IDLE_SECONDS * 1000,
+    spares: { most: config.SPARE_SANDBOXES, limits: sandboxLimits(resolveLimits({}, config), config) },
     diskLimit: config.DISK_LIMIT,
     ownAddresses: () => listeningOn(server),
     egressLimits: {
@@ -208,6 +210,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
   metrics.watch('tasks_queued', () => admission.waiting());
   metrics.watch('tasks_running', () => sessions.runningTasks);
   metrics.watch('sockets', () => readerPlaces.taken);
+  metrics.watch('spare_sandboxes', () => driver.spareCount);
   metrics.watchIsolation(ISOLATION_LEVELS, () => driver.isolation.level);
   metrics.watchSessions(SESSION_STATES, () => sessions.countByState());
 
@@ -220,6 +223,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
       () => sessions.recover(),
       () => tasks.recover(),
       () => sessions.finishEnds(),
+      () => driver.keepSpares(),
       () => sweeper.start(),
       () => usage.start(),
       () => retention.start(),

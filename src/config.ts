@@ -89,6 +89,10 @@ export const Settings = Type.Object({
     'An unused sandbox gives its processes back after this long; the workspace stays.',
     1,
   ),
+  SPARE_SANDBOXES: Count(
+    2,
+    'Sandboxes with the default limits that may stand ready for new sessions; one while nobody makes sessions. 0: each is made when it is wanted.',
+  ),
   RETENTION_SECONDS: Count(
     7 * 86_400,
     'A terminated session, its tasks and events stay readable this long.',

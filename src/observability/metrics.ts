@@ -114,6 +114,7 @@ const GAUGES = {
   tasks_queued: 'Tasks waiting in the lanes of all sessions.',
   tasks_running: 'Tasks that run at this moment.',
   sockets: 'WebSocket and SSE readers connected.',
+  spare_sandboxes: 'Sandboxes that stand ready for new sessions.',
 } as const;
 
 export type GaugeName = keyof typeof GAUGES;

@@ -10,7 +10,7 @@ import type { Launched } from './launch.js';
 import { LimitWatch } from './limit-watch.js';
 import type { WorkspaceDisk } from './limits/disk.js';
 import type { LimitGroup } from './limits/limits.js';
-import { descendants } from './members.js';
+import { membersOf } from './members.js';
 import { launchOneShot, type OneShotProgram } from './oneshot.js';
 import { didNotStart, ProgramExec } from './program-exec.js';
 import { processLimits, programRequest } from './program-request.js';
@@ -68,7 +68,7 @@ export class BubblewrapSandbox implements Sandbox {
 
   constructor(
     private readonly host: SandboxHost,
-    private readonly spec: SandboxSpec,
+    private spec: SandboxSpec,
     private readonly workspace: Workspace,
     private readonly disk: WorkspaceDisk,
   ) {
@@ -89,6 +89,14 @@ export class BubblewrapSandbox implements Sandbox {
 
   get uid(): number | null {
     return this.workspace.uid;
+  }
+
+  /** Makes one that stood ready the caller's, before anything has run in it. */
+  assign(spec: SandboxSpec): this {
+    this.spec = spec;
+    this.#egress.tellTo(spec.onEgress);
+    this.setEgress(spec.egress);
+    return this;
   }
 
   async warm(): Promise<void> {
@@ -142,8 +150,9 @@ export class BubblewrapSandbox implements Sandbox {
     if (agents.length === 0) return 'idle';
     for (const agent of agents) agent.clock.pause();
     try {
-      const isFrozen = await (await this.#ownGroup()).freeze();
-      this.#frozen = { agents, stopped: isFrozen ? [] : await stopAll(() => this.#members(agents)) };
+      const group = await this.#ownGroup();
+      const isFrozen = await group.freeze();
+      this.#frozen = { agents, stopped: isFrozen ? [] : await stopAll(() => membersOf(group, agents)) };
       return isFrozen ? 'frozen' : 'stopped';
     } catch (error) {
       for (const agent of agents) agent.clock.resume();
@@ -222,7 +231,7 @@ export class BubblewrapSandbox implements Sandbox {
 
   async #startOwnAgent(): Promise<Agent> {
     const socket = this.#socketPath('');
-    this.#proxy ??= this.#egress.open(socket);
+    if (!this.#isClosed) this.#proxy ??= this.#egress.open(socket);
     await this.#proxy;
     const agent = await this.#startAgent({
       lasting: true,
@@ -327,11 +336,6 @@ export class BubblewrapSandbox implements Sandbox {
 
   #socketPath(suffix: string): string {
     return join(this.host.directories.sockets, `${this.id}${suffix}.sock`);
-  }
-
-  async #members(agents: readonly Agent[]): Promise<number[]> {
-    const grouped = await (await this.#ownGroup()).processes();
-    return grouped ?? (await Promise.all(agents.map(({ pid }) => descendants(pid)))).flat();
   }
 
   /** Leaves nothing but the workspace. One that failed may be tried again. */

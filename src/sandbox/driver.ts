@@ -5,6 +5,7 @@ import { readdir, readFile, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { IsolationUnavailable } from '../errors.js';
+import { newId } from '../lib/ids.js';
 import { Undo } from '../lib/undo.js';
 import type { Logger } from '../observability/logger.js';
 import { BubblewrapSandbox } from './bubblewrap-sandbox.js';
@@ -24,10 +25,12 @@ import type {
   IsolationReport,
   Sandbox,
   SandboxDriver,
+  SandboxLimits,
   SandboxSpec,
 } from './sandbox.js';
 import type { SandboxHost } from './sandbox-host.js';
 import { seccompFilter } from './seccomp.js';
+import { SpareSandboxes } from './spare-sandboxes.js';
 import { isHostRoot, UidPool, type UidRange, uidsOfUsers } from './uids.js';
 import { Workspace, workspacesBelow } from './workspace.js';
 
@@ -43,6 +46,8 @@ export interface BubblewrapDriverOptions {
   /** As root: host uids for sandboxes. */
   readonly uids: UidRange;
   readonly agentIdleMs: number;
+  /** What stands ready once `keepSpares` is called. Default: nothing. */
+  readonly spares?: { readonly most: number; readonly limits: SandboxLimits };
   /** How workspaces are held to their size. Default: the strongest way that works here. */
   readonly diskLimit?: DiskLimitSetting;
   /** Default: the strongest that this host allows. */
@@ -60,6 +65,7 @@ export class BubblewrapDriver implements SandboxDriver {
   readonly #undo = new Undo();
   readonly #sandboxes = new Map<string, BubblewrapSandbox>();
   #uids: UidPool | null = null;
+  #spares: SpareSandboxes | undefined;
   #host: SandboxHost | undefined;
   #isolation: IsolationReport | undefined;
   #starting: Promise<void> | undefined;
@@ -86,6 +92,33 @@ export class BubblewrapDriver implements SandboxDriver {
 
   async create(spec: SandboxSpec): Promise<Sandbox> {
     const host = this.#hostOrRefusal();
+    while (this.#uids?.isUsedUp && (await this.#spares?.giveUp()));
+    return this.#make(host, spec);
+  }
+
+  takeSpare(limits: SandboxLimits): BubblewrapSandbox | null {
+    return this.#spares?.take(limits) ?? null;
+  }
+
+  get spareCount(): number {
+    return this.#spares?.count ?? 0;
+  }
+
+  keepSpares(): void {
+    const { agentIdleMs, log, spares } = this.#options;
+    const host = this.#host;
+    if (!host || !spares || spares.most === 0 || this.#spares) return;
+    this.#spares = new SpareSandboxes({
+      ...spares,
+      quietMs: agentIdleMs,
+      hasRoom: () => !this.#uids?.isUsedUp && process.availableMemory() >= spares.limits.memoryBytes,
+      make: () => this.#make(host, { ...NOBODYS, id: newId('ses'), limits: spares.limits }),
+      log,
+    });
+    void this.#spares.fill();
+  }
+
+  async #make(host: SandboxHost, spec: SandboxSpec): Promise<BubblewrapSandbox> {
     const uid = this.#uids?.take() ?? null;
     const workspace = this.#workspace(host, spec.id, uid);
     const undo = new Undo();
@@ -209,10 +242,11 @@ export class BubblewrapDriver implements SandboxDriver {
 
   async #close(): Promise<void> {
     await this.#starting?.catch(() => {});
+    const spares = await Promise.allSettled([this.#spares?.close()]);
     const closed = await Promise.allSettled([...this.#sandboxes.values()].map((sandbox) => sandbox.close()));
     this.#host = undefined;
     await this.#undo.run();
-    const failed = closed.find((each) => each.status === 'rejected');
+    const failed = [...spares, ...closed].find((each) => each.status === 'rejected');
     if (failed) throw failed.reason;
   }
 
@@ -230,17 +264,18 @@ export class BubblewrapDriver implements SandboxDriver {
     return new Workspace(join(directories.workspaces, id), uid);
   }
 
-  #add(host: SandboxHost, spec: SandboxSpec, workspace: Workspace, disk: WorkspaceDisk): Sandbox {
+  #add(host: SandboxHost, spec: SandboxSpec, workspace: Workspace, disk: WorkspaceDisk): BubblewrapSandbox {
     const sandbox = new BubblewrapSandbox(host, spec, workspace, disk);
     this.#sandboxes.set(spec.id, sandbox);
     return sandbox;
   }
 }
 
+const NOBODYS = { env: {}, egress: { allow: [], mayBePrivate: [] } } satisfies Partial<SandboxSpec>;
+
 /** A sandbox that is only there to be removed. */
 const SWEPT: Omit<SandboxSpec, 'id'> = {
-  env: {},
-  egress: { allow: [], mayBePrivate: [] },
+  ...NOBODYS,
   limits: {
     memoryBytes: 512 * 1024 ** 2,
     cpuPercent: 100,

@@ -1,6 +1,7 @@
 // Which host processes a sandbox's own pids are. The agent names pids of its namespace; the kernel alone says whose
 // they are: only members of the sandbox count, matched by their pids in each namespace and by their owner.
 import { readFile } from 'node:fs/promises';
+import type { LimitGroup } from './limits/limits.js';
 
 interface Identity {
   readonly pid: number;
@@ -59,6 +60,14 @@ export async function descendants(pid: number): Promise<number[]> {
     .map(Number)
     .filter((child) => child > 0);
   return [...children, ...(await Promise.all(children.map(descendants))).flat()];
+}
+
+/** All that is in the sandbox of these agents. */
+export async function membersOf(
+  group: LimitGroup,
+  agents: readonly { readonly pid: number }[],
+): Promise<number[]> {
+  return (await group.processes()) ?? (await Promise.all(agents.map(({ pid }) => descendants(pid)))).flat();
 }
 
 async function identify(pid: number): Promise<Identity | null> {

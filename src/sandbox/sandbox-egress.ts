@@ -16,16 +16,23 @@ export class SandboxEgress {
   readonly #decisions: EgressDecisions;
   readonly #following = new Set<EgressProxy>();
   #policy: EgressPolicy;
+  #told: SandboxSpec['onEgress'];
 
   constructor(host: SandboxHost, spec: SandboxSpec, owner: number | null) {
     this.#host = host;
     this.#owner = owner;
     this.#policy = spec.egress;
+    this.#told = spec.onEgress;
     this.#budget = new EgressBudget(host.egressLimits);
     this.#decisions = new EgressDecisions({
       log: host.log.child({ sandbox: spec.id }),
-      onDecision: spec.onEgress,
+      onDecision: (decision) => this.#told?.(decision),
     });
+  }
+
+  /** Who is told from now on. */
+  tellTo(told: SandboxSpec['onEgress']): void {
+    this.#told = told;
   }
 
   get policy(): EgressPolicy {

@@ -96,6 +96,13 @@ export interface SandboxSpec {
   readonly onEgress?: (decision: EgressDecision) => void;
 }
 
+/** One that was made before anybody wanted it, and that nothing has used. */
+export interface SpareSandbox {
+  readonly id: string;
+  /** Has the limits of `spec`, and its id, already; takes on the rest. */
+  assign(spec: SandboxSpec): Sandbox;
+}
+
 /** Where one kind of isolation is made: probes the host, makes sandboxes, finds them again after a restart. */
 export interface SandboxDriver {
   start(): Promise<void>;
@@ -104,6 +111,10 @@ export interface SandboxDriver {
   readonly isolation: IsolationReport;
   /** Makes a fresh workspace with its virtual environment. Its `uid` is to be kept with the caller's record. */
   create(spec: SandboxSpec): Promise<Sandbox>;
+  /** One that stands ready with exactly these limits, the caller's own from now on; null when there is none. */
+  takeSpare(limits: SandboxLimits): SpareSandbox | null;
+  /** From now on some stand ready; to be called after `sweep`, which would take them for leftovers. */
+  keepSpares(): void;
   /** Finds the workspace of an earlier run of the service; kills what may still run in it. */
   attach(spec: SandboxSpec, uid: number | null): Promise<Sandbox>;
   /** Removes workspaces, cgroups and sockets of sandboxes that are not in this list; for the start. */

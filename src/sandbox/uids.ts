@@ -18,16 +18,18 @@ export class UidPool {
     this.#next = Math.floor(Math.random() * range.count);
   }
 
+  /** The next `take` would fail. */
+  get isUsedUp(): boolean {
+    return this.#find() === undefined;
+  }
+
   take(): number {
+    const uid = this.#find();
     const { first, count } = this.range;
-    for (let tried = 0; tried < count; tried += 1) {
-      const uid = first + this.#next;
-      this.#next = (this.#next + 1) % count;
-      if (this.#taken.has(uid) || this.reserved.has(uid)) continue;
-      this.#taken.add(uid);
-      return uid;
-    }
-    throw new Error(`all ${count} sandbox uids from ${first} on are in use`);
+    if (uid === undefined) throw new Error(`all ${count} sandbox uids from ${first} on are in use`);
+    this.#next = (uid - first + 1) % count;
+    this.#taken.add(uid);
+    return uid;
   }
 
   /** One that a workspace on disk has already. */
@@ -38,6 +40,15 @@ export class UidPool {
   /** Only when no file and no process of it is left. */
   free(uid: number): void {
     this.#taken.delete(uid);
+  }
+
+  #find(): number | undefined {
+    const { first, count } = this.range;
+    for (let tried = 0; tried < count; tried += 1) {
+      const uid = first + ((this.#next + tried) % count);
+      if (!this.#taken.has(uid) && !this.reserved.has(uid)) return uid;
+    }
+    return undefined;
   }
 }
 

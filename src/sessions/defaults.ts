@@ -2,7 +2,7 @@
 import type { Config } from '../config.js';
 import { ValidationFailed, type Violation } from '../errors.js';
 import { parseHostRule } from '../sandbox/egress-rules.js';
-import type { SandboxSpec } from '../sandbox/sandbox.js';
+import type { SandboxLimits, SandboxSpec } from '../sandbox/sandbox.js';
 import type { SessionRow } from '../store/schema.js';
 import type { CreateSession, Limits, LimitsInput, Network } from './schema.js';
 
@@ -74,18 +74,22 @@ export function egressOf(
 
 /** What the sandbox of a session is built from. */
 export function sandboxSpec(row: SessionRow, config: Config): SandboxSpec {
-  const limits = JSON.parse(row.limits) as Limits;
   return {
     id: row.id,
     env: JSON.parse(row.env) as Record<string, string>,
     egress: egressOf(JSON.parse(row.network) as Network, config),
-    limits: {
-      memoryBytes: limits.memoryMb * MIB,
-      cpuPercent: limits.cpuPercent,
-      diskBytes: limits.diskMb * MIB,
-      maxInodes: config.DEFAULT_MAX_INODES,
-      maxProcesses: limits.maxProcesses,
-      maxOpenFiles: config.MAX_OPEN_FILES,
-    },
+    limits: sandboxLimits(JSON.parse(row.limits) as Limits, config),
+  };
+}
+
+/** What of a session's limits its sandbox holds. */
+export function sandboxLimits(limits: Limits, config: Config): SandboxLimits {
+  return {
+    memoryBytes: limits.memoryMb * MIB,
+    cpuPercent: limits.cpuPercent,
+    diskBytes: limits.diskMb * MIB,
+    maxInodes: config.DEFAULT_MAX_INODES,
+    maxProcesses: limits.maxProcesses,
+    maxOpenFiles: config.MAX_OPEN_FILES,
   };
 }

@@ -4,6 +4,7 @@ import { StoreUnavailable } from '../errors.js';
 import type { Journal } from '../events/journal.js';
 import { newId } from '../lib/ids.js';
 import type { Principal } from '../lib/principal.js';
+import type { Sandbox, SandboxDriver, SandboxSpec } from '../sandbox/sandbox.js';
 import type { SessionRow } from '../store/schema.js';
 import { resolveLimits, resolveNetwork, resolveSeconds } from './defaults.js';
 import type { SessionRepository } from './repository.js';
@@ -51,6 +52,19 @@ export function newSessionRow(
     last_checkpoint_id: null,
     restored_from: body.checkpointId ?? null,
   };
+}
+
+/** One that stands ready, whose id the session then has inside the service; or one that is made for it. */
+export async function newSandbox(
+  row: SessionRow,
+  driver: SandboxDriver,
+  specOf: (row: SessionRow) => SandboxSpec,
+): Promise<Sandbox> {
+  const spec = specOf(row);
+  const spare = driver.takeSpare(spec.limits);
+  if (!spare) return driver.create(spec);
+  row.id = spare.id;
+  return spare.assign(specOf(row));
 }
 
 /** Stores a session that is ready, and gives the number of its last event. */

@@ -27,7 +27,7 @@ import { mergeLabels } from './labels.js';
 import { LiveSession, type StateChange } from './live-session.js';
 import { LiveSessions } from './live-sessions.js';
 import { networkEvents } from './network-events.js';
-import { newSessionRow, storeNewSession } from './new-session.js';
+import { newSandbox, newSessionRow, storeNewSession } from './new-session.js';
 import { sessionRecord } from './record.js';
 import type { SessionFilter, SessionRepository } from './repository.js';
 import { type CreateSession, isOver, type PatchSession, type Session } from './schema.js';
@@ -100,7 +100,7 @@ export class Sessions {
     const { driver, journal, repository, fillWorkspace, log } = this.#options;
     const undo = new Undo();
     try {
-      const sandbox = await driver.create(this.#specOf(row));
+      const sandbox = await newSandbox(row, driver, (each) => this.#specOf(each));
       undo.push('sandbox', () => sandbox.remove());
       if (body.checkpointId) await fillWorkspace(principal, body.checkpointId, sandbox);
       row.sandbox_uid = sandbox.uid;

@@ -85,7 +85,7 @@ export async function testLeftovers(t: Test, counts: { tasks: number; sessions: 
   const uid = process.getuid!();
   const runtime =
     uid === 0 ? `/run/codegen-worker-${instance}` : join(tmpdir(), `codegen-worker-${uid}-${instance}`);
-  const service = startProcess(t, dataDir, { MAX_SESSIONS: '20' });
+  const service = startProcess(t, dataDir, { MAX_SESSIONS: '20', SPARE_SANDBOXES: '0' });
   const { address } = await service.line('listening');
   const client = clientOf(() => address!);
   const pid = service.child.pid!;

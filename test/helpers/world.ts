@@ -52,12 +52,19 @@ export interface World extends Client {
   restart(meanwhile?: () => Promise<void>): Promise<void>;
 }
 
+const SETTINGS = {
+  PORT: '0',
+  SHUTDOWN_GRACE_SECONDS: '0',
+  // Most tests make one session; the service as a process (`service-process.ts`) keeps some ready, as it is delivered.
+  SPARE_SANDBOXES: '0',
+};
+
 /** Starts a service; `settings` are environment variables on top of the defaults. */
 export async function startService(t: Test, settings: Record<string, string> = {}): Promise<World> {
   const dataDir = await mkdtemp(join(tmpdir(), 'codegen-worker-test-'));
   const log = pino({ level: process.env.TEST_LOG_LEVEL ?? 'silent' });
   const start = async () => {
-    const config = loadConfig({ DATA_DIR: dataDir, PORT: '0', SHUTDOWN_GRACE_SECONDS: '0', ...settings });
+    const config = loadConfig({ ...SETTINGS, DATA_DIR: dataDir, ...settings });
     const app = await buildApp(config, { log, checkReplies: true });
     await app.start();
     return { app, url: await app.listen() };

@@ -3,7 +3,9 @@ import { isHostRoot, UidPool, uidsOfUsers } from '../../src/sandbox/uids.js';
 
 t.test('each sandbox gets a uid of its own, until none is left', async (t) => {
   const pool = new UidPool({ first: 1000, count: 3 });
+  t.equal(pool.isUsedUp, false);
   t.same([pool.take(), pool.take(), pool.take()].sort(), [1000, 1001, 1002]);
+  t.equal(pool.isUsedUp, true);
   t.throws(() => pool.take(), { message: /are in use/ });
 });
 
