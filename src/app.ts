@@ -17,6 +17,7 @@ import { describeApi } from './http/openapi.js';
 import { buildServer, type Server } from './http/server.js';
 import { countRequests, serviceRoutes } from './http/service-routes.js';
 import { addSharedSchemas } from './http/shared-schemas.js';
+import { FreeSpace } from './observability/free-space.js';
 import type { Logger } from './observability/logger.js';
 import { Metrics } from './observability/metrics.js';
 import { builderFor } from './sandbox/builders.js';
@@ -106,7 +107,10 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
     driver,
     config,
     log,
-    requireRoom: () => retention.requireRoom(),
+    requireRoom: () => {
+      retention.requireRoom();
+      freeSpace.require();
+    },
     places,
     endTasks: (live) => tasks.endAllOf(live),
     takeCheckpoint: (live, name) => checkpoints.takeAtEnd(live, name),
@@ -122,6 +126,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
     config,
     log,
     requireRoom: () => retention.requireRoom(),
+    requireDisk: () => freeSpace.require(),
     admission,
     onEnded: (task) => metrics.taskEnded(task),
   });
@@ -130,8 +135,15 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
     journal,
     directory: config.CHECKPOINT_DIR,
     kept: config.CHECKPOINTS_KEPT,
+    requireDisk: () => freeSpace.require(),
     log,
     sessions,
+  });
+  const freeSpace = new FreeSpace({
+    directories: [config.DATA_DIR, config.CHECKPOINT_DIR],
+    floorBytes: config.MIN_FREE_DISK_MB * 1024 * 1024,
+    log,
+    whileLow: (error) => tasks.endWriters(error),
   });
   const sweeper = new Sweeper({
     sessions,
@@ -174,6 +186,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
       isClosing: () => closing !== undefined,
       probeStore: async () => {
         retention.requireRoom();
+        freeSpace.require();
         await probe();
       },
       isolation: () => driver.isolation,
@@ -209,6 +222,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
   });
   metrics.watch('tasks_queued', () => admission.waiting());
   metrics.watch('tasks_running', () => sessions.runningTasks);
+  metrics.watch('disk_free_bytes', () => freeSpace.freeBytes);
   metrics.watch('sockets', () => readerPlaces.taken);
   metrics.watch('spare_sandboxes', () => driver.spareCount);
   metrics.watchIsolation(ISOLATION_LEVELS, () => driver.isolation.level);
@@ -220,6 +234,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
       () => idempotency.start(),
       () => driver.start(),
       () => checkpoints.start(),
+      () => freeSpace.start(),
       () => sessions.recover(),
       () => tasks.recover(),
       () => sessions.finishEnds(),
@@ -243,6 +258,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
     await sweeper.close();
     await usage.close();
     await retention.close();
+    await freeSpace.close();
     idempotency.close();
     await driver.close();
     await store.close();

@@ -118,6 +118,10 @@ export const Settings = Type.Object({
     'Size of the store from which on ended sessions are forgotten early, the oldest first; when that is not enough new work is refused with 507.',
     1024 * 1024,
   ),
+  MIN_FREE_DISK_MB: Count(
+    100,
+    'With less than this free on the disk of DATA_DIR or of CHECKPOINT_DIR nothing more is written: programs that may write end with diskLimit, new work is refused with 507, reading and removing go on. 0: no such floor.',
+  ),
   CHECKPOINTS_KEPT: Count(10, 'Checkpoints kept of one session; the oldest go first.', 1),
   JSON_BODY_BYTES: Count(8 * 1024 * 1024, 'Largest JSON request body.', 1024),
   PIP_INDEX_URL: Type.String({

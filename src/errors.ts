@@ -221,6 +221,22 @@ export class OutOfDisk extends PublicError {
   }
 }
 
+export class DiskAlmostFull extends PublicError {
+  constructor(freeBytes: number, floorBytes: number) {
+    super(
+      'OUT_OF_DISK',
+      `The disk of the service has ${mib(freeBytes)} MiB left, less than the ${mib(floorBytes)} MiB that stay free (MIN_FREE_DISK_MB); nothing more is written.`,
+      {
+        suggestion: 'Remove files, or delete checkpoints or sessions that are no longer needed.',
+        retryable: true,
+        retryAfterSeconds: 10,
+      },
+    );
+  }
+}
+
+const mib = (bytes: number) => Math.floor(bytes / 1024 / 1024);
+
 export class StoreFull extends PublicError {
   constructor(maxBytes: number) {
     super(

@@ -33,6 +33,8 @@ export interface CheckpointsOptions {
   readonly directory: string;
   /** Of one session; the oldest go first. */
   readonly kept: number;
+  /** Throws DiskAlmostFull. */
+  readonly requireDisk: () => void;
   readonly log: Logger;
   readonly sessions: Pick<Sessions, 'find' | 'findLive' | 'hold' | 'create'>;
   readonly now?: () => number;
@@ -152,6 +154,7 @@ export class Checkpoints {
   }
 
   async #take(held: Held, name: string | null, consistency: Consistency): Promise<Checkpoint> {
+    this.#options.requireDisk();
     const id = newId('ckp');
     const startedAt = this.#now();
     const row = await this.#make(id, held, name, consistency).catch(async (error: unknown) => {

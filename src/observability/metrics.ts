@@ -113,6 +113,7 @@ export class Metrics {
 const GAUGES = {
   tasks_queued: 'Tasks waiting in the lanes of all sessions.',
   tasks_running: 'Tasks that run at this moment.',
+  disk_free_bytes: 'Free bytes on the fullest disk that the service writes to.',
   sockets: 'WebSocket and SSE readers connected.',
   spare_sandboxes: 'Sandboxes that stand ready for new sessions.',
 } as const;

@@ -44,7 +44,7 @@ interface Limits {
 
 /** Of a limit that ended it: what it was, and how far it got. */
 export function limitFacts(
-  { cause, peakBytes }: EndingFacts,
+  { cause, code, peakBytes }: EndingFacts,
   limits: Limits,
   peakMemoryBytes: number | undefined,
 ): Pick<Ending, 'limitBytes' | 'peakBytes'> {
@@ -55,7 +55,8 @@ export function limitFacts(
         ...((peakBytes ?? peakMemoryBytes) ? { peakBytes: peakBytes ?? peakMemoryBytes } : {}),
       };
     case 'diskLimit':
-      return { limitBytes: limits.diskMb * MIB };
+      // With a code it was the disk of the service, and not the session's share.
+      return code ? {} : { limitBytes: limits.diskMb * MIB };
     case 'outputLimit':
       return { limitBytes: limits.maxOutputBytes };
     default:

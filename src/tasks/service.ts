@@ -1,6 +1,7 @@
 // Tasks: taken in, found, waited for, written to, cancelled, and brought back after a restart.
 import type { Config } from '../config.js';
 import {
+  type DiskAlmostFull,
   KillPending,
   SessionEnded,
   ShuttingDown,
@@ -50,6 +51,8 @@ export interface TasksOptions {
   readonly log: Logger;
   /** Throws StoreFull while nothing more may be stored. */
   readonly requireRoom: () => void;
+  /** Throws DiskAlmostFull. */
+  readonly requireDisk: () => void;
   readonly admission: Admission;
   readonly onEnded: (task: EndedTask) => void;
   readonly now?: () => number;
@@ -94,6 +97,7 @@ export class Tasks {
 
     const live = await this.#options.sessions.findLive(principal, sessionId);
     this.#options.requireRoom();
+    if (!tool.addsNothing) this.#options.requireDisk();
     if (!tool.inService) requireIsolation(this.#options.driver);
     const limits = resolveConstraints(submission.constraints ?? {}, live.limits, this.#options.config);
     this.#options.admission.requireRoom(live, submission.background ?? false);
@@ -196,6 +200,14 @@ export class Tasks {
     }
     await Promise.all(tasks.map((task) => task.done));
     await session.lane.whenIdle();
+  }
+
+  /** Ends what may be writing as `diskLimit`, since the disk of the service is almost full. */
+  endWriters({ code, message }: DiskAlmostFull): void {
+    for (const task of this.#live.values()) {
+      if (task.status === 'running' && !task.tool.addsNothing)
+        task.ending.record({ cause: 'diskLimit', code, message });
+    }
   }
 
   /** Brings back the tasks of the last run: those that ran end as `interrupted`, those that waited wait again. */

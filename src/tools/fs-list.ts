@@ -6,6 +6,7 @@ import { Entry, orToolError, WorkspacePath } from './workspace-files.js';
 /** Lists a directory, or everything below it. */
 export const fsList = defineTool({
   name: 'fs.list',
+  addsNothing: true,
   description:
     'Lists a directory of the workspace, sorted by name, each directory followed by what is in it. Symlinks are shown, not followed.',
   arguments: closed(

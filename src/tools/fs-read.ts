@@ -6,6 +6,7 @@ import { orToolError, WorkspacePath } from './workspace-files.js';
 /** Reads a file, or a range of its bytes. */
 export const fsRead = defineTool({
   name: 'fs.read',
+  addsNothing: true,
   description:
     'Reads a file of the workspace, or a range of its bytes: as text, or as base64 for any bytes at all.',
   arguments: closed(

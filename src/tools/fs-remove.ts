@@ -6,6 +6,7 @@ import { entryOutputs, orToolError, WorkspacePath } from './workspace-files.js';
 /** Removes an entry. */
 export const fsRemove = defineTool({
   name: 'fs.remove',
+  addsNothing: true,
   description: 'Removes a file, symlink or directory of the workspace. What a symlink points to stays.',
   arguments: closed(
     {

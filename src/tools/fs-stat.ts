@@ -5,6 +5,7 @@ import { entryOutputs, orToolError, WorkspacePath } from './workspace-files.js';
 /** Tells what is at a path. */
 export const fsStat = defineTool({
   name: 'fs.stat',
+  addsNothing: true,
   description: 'Tells type, size, mode and time of one entry of the workspace; of a symlink its own.',
   arguments: closed(
     { path: WorkspacePath('The entry. A symlink is followed only with a slash at the end.') },

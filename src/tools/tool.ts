@@ -47,6 +47,8 @@ export interface Tool<A extends TObject = TObject, O extends TSchema = TSchema> 
   readonly outputs: O;
   /** True when the tool needs no sandbox (`echo`). */
   readonly inService?: boolean;
+  /** True when it adds nothing to the workspace: it may run while the disk is almost full. */
+  readonly addsNothing?: boolean;
   /** True when stdout and stderr belong to its outputs. */
   readonly hasStreams?: boolean;
   /** Rules a schema cannot say, checked at submission: throw ValidationFailed. */

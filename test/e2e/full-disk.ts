@@ -14,13 +14,13 @@ import { processesNamed, until } from '../helpers/world.js';
 
 const PROCESS_NAME = 'cw-full-disk';
 
-async function startOnSmallDisk(t: Test, mib: number) {
+async function startOnSmallDisk(t: Test, mib: number, floorMib = 0) {
   const dataDir = emptyDirectory(t);
   const mount = `mount -t tmpfs -o size=${mib}m,mode=0700 none "$DATA_DIR" && exec "$@"`;
   const service = startProcess(
     t,
     dataDir,
-    {},
+    { MIN_FREE_DISK_MB: String(floorMib) },
     { ...THIS_HOST, prefix: ['unshare', '--mount', 'sh', '-c', mount, 'sh'] },
   );
   const { address } = await service.line('listening');
@@ -131,5 +131,45 @@ while True: print("x" * 4000, flush=True); time.sleep(.01)`;
     db.close();
     service.child.kill('SIGTERM');
     t.equal(await service.exited, 0);
+  },
+);
+
+t.test(
+  'a disk that is almost full: whoever writes is stopped, reading and removing go on, and it recovers by itself',
+  { skip },
+  async (t) => {
+    const { disk, call } = await startOnSmallDisk(t, 96, 48);
+    await call('POST', '/v1/sessions', { sessionId: 'low' });
+    const run = async (tool: string, args: object) => {
+      const { status, body } = await call<Task>('POST', '/v1/sessions/low/tasks?wait=30', {
+        tool,
+        arguments: args,
+      });
+      return { status, body, cause: body.ending?.cause };
+    };
+    const write = (mib: number, name = 'big') =>
+      `import os\nwith open("${name}", "wb") as f:\n    for _ in range(${mib}): f.write(os.urandom(1 << 20))\n    f.flush(); os.fsync(f.fileno())\n`;
+    t.equal((await run('run.python', { code: write(8, 'small') })).cause, 'exited', 'there is room');
+    const writer = await run('run.python', { code: `${write(40)}import time; time.sleep(600)` });
+    t.match(writer.body, {
+      status: 'failure',
+      ending: { cause: 'diskLimit', code: 'OUT_OF_DISK', message: /MIN_FREE_DISK_MB/ },
+    });
+    t.notOk('limitBytes' in writer.body.ending!, 'the limit of the session was not met');
+
+    const refused = { status: 507, body: { code: 'OUT_OF_DISK', outcome: 'notStarted', retryable: true } };
+    t.match(await run('run.python', { code: 'pass' }), refused);
+    t.match(await run('fs.write', { path: 'a', contents: 'a' }), refused);
+    t.match(await call('POST', '/v1/sessions', {}), refused);
+    t.match(await call('POST', '/v1/sessions/low/checkpoints', {}), refused);
+    t.match(await call('GET', '/readyz'), { status: 507, body: { code: 'OUT_OF_DISK' } });
+    t.equal((await call('GET', '/healthz')).status, 200);
+    t.equal((await run('fs.list', {})).cause, 'finished');
+    t.equal((await run('fs.read', { path: 'small', encoding: 'base64', length: 10 })).cause, 'finished');
+    t.ok((await statfs(disk)).bavail > 0, 'there is room to say so');
+
+    t.equal((await run('fs.remove', { path: 'big' })).cause, 'finished');
+    await until(async () => (await call('GET', '/readyz')).status === 200);
+    t.equal((await run('run.python', { code: 'print(1)' })).cause, 'exited');
   },
 );

@@ -98,6 +98,7 @@ export async function checkpointBench(
     journal: { append: opened.journal.append.bind(opened.journal), ...journal },
     directory: archives,
     kept,
+    requireDisk: () => {},
     log: silent,
     sessions,
   });
