@@ -8,6 +8,9 @@ import { sharedBy } from './shared.js';
 /** Nothing more is read for a client while so many bytes wait in its socket. */
 const MAX_WAITING_BYTES = 1024 * 1024;
 
+/** Of a client that was refused; ws would keep its socket for 30 s. */
+const REFUSED_GONE_WITHIN_MS = 1000;
+
 export const CLOSE = {
   complete: 1000,
   stopping: 1001,
@@ -58,6 +61,13 @@ export class Connection {
 
   close(code: number, reason = ''): void {
     this.#socket.close(code, reason);
+  }
+
+  /** Says why, and does not wait for an answer that a flood of clients may never give. */
+  refuse(code: number): void {
+    this.close(code);
+    const impatience = setTimeout(() => this.cut(), REFUSED_GONE_WITHIN_MS);
+    this.gone.addEventListener('abort', () => clearTimeout(impatience));
   }
 
   /** Without a goodbye, for a client that takes none. */

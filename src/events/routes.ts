@@ -18,8 +18,8 @@ import { serveDashboard } from './dashboard-socket.js';
 import type { SessionKey } from './journal.js';
 import { readPage } from './json-page.js';
 import type { View } from './pages.js';
-import type { Places } from './places.js';
 import type { Reader } from './reader.js';
+import type { ReaderPlaces } from './reader-places.js';
 import { EVENT_SCHEMAS, EventPage, EventUnion, OutputStream } from './schema.js';
 import { type SocketContext, serveEvents, type TaskDoor } from './socket.js';
 import { sseStream } from './sse.js';
@@ -32,7 +32,7 @@ export interface EventRoutesOptions extends TaskDoor {
   /** Rejects with SessionNotFound when it is not there or not the caller's. */
   findSession(principal: Principal, sessionId: string): Promise<SessionKey>;
   /** Of WebSocket and SSE readers. */
-  readonly places: Places;
+  readonly places: ReaderPlaces;
   readonly pingMs?: number;
   readonly commentMs?: number;
 }
@@ -159,7 +159,7 @@ export async function eventRoutes(app: Server, options: EventRoutesOptions): Pro
     const connection = new Connection({ socket, transport: request.raw.socket, pingMs });
     const leave = places.take(() => connection.cut());
     if (!leave) {
-      connection.close(places.lastCall.aborted ? CLOSE.stopping : CLOSE.tooMany);
+      connection.refuse(places.lastCall.aborted ? CLOSE.stopping : CLOSE.tooMany);
       return;
     }
     connection.gone.addEventListener('abort', leave);

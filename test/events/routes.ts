@@ -1,7 +1,8 @@
 import t from 'tap';
-import { Places } from '../../src/events/places.js';
+import { ReaderPlaces } from '../../src/events/reader-places.js';
 import { openSocket, until } from '../helpers/event-client.js';
 import { startEventService } from '../helpers/event-service.js';
+import { exchange } from '../helpers/raw-http.js';
 import { addSession, addTask, expiring, output, taskEnded } from '../helpers/store.js';
 
 const numbers = (from: number, to: number) =>
@@ -104,8 +105,19 @@ t.test('wrong cursors and unknown names are problems', async (t) => {
   t.equal(response.statusCode, 400, 'also before a WebSocket is opened');
 });
 
+const upgradeRequest = (path: string) =>
+  [
+    `GET ${path} HTTP/1.1`,
+    'Host: 127.0.0.1',
+    'Connection: Upgrade',
+    'Upgrade: websocket',
+    'Sec-WebSocket-Version: 13',
+    'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==',
+    '\r\n',
+  ].join('\r\n');
+
 t.test('when the places for live readers are taken, more are refused, and pages still work', async (t) => {
-  const { http, ws, store } = await startEventService(t, { places: new Places(2) });
+  const { http, ws, store } = await startEventService(t, { places: new ReaderPlaces(2) });
   await addSession(store, { session_id: 'my-session' });
   const events = '/v1/sessions/my-session/events';
   const first = openSocket(t, `${ws}${events}`);
@@ -113,6 +125,10 @@ t.test('when the places for live readers are taken, more are refused, and pages 
   await first.message('stream.head');
   await until(() => second.socket.readyState === second.socket.OPEN);
   t.equal(await openSocket(t, `${ws}${events}`).closed, 1013);
+  const asked = performance.now();
+  const said = await exchange(`${http}${events}`, upgradeRequest(events));
+  t.ok(said.endsWith('\x88\x02\x03\xf5'), 'a close frame with 1013');
+  t.ok(performance.now() - asked < 15_000, 'one that never answers it is not waited for');
   const refused = await fetch(`${http}${events}`, { headers: { accept: 'text/event-stream' } });
   t.equal(refused.status, 503);
   t.equal(refused.headers.get('retry-after'), '5');

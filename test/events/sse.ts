@@ -1,6 +1,6 @@
 import t from 'tap';
 import type { SessionKey } from '../../src/events/journal.js';
-import { Places } from '../../src/events/places.js';
+import { ReaderPlaces } from '../../src/events/reader-places.js';
 import { openSse, until } from '../helpers/event-client.js';
 import { startEventService } from '../helpers/event-service.js';
 import { addSession, addTask, expiring, output, taskEnded, terminated } from '../helpers/store.js';
@@ -95,7 +95,7 @@ t.test('a client that reads slowly loses nothing', async (t) => {
 });
 
 t.test('a client that goes away gives its place back', async (t) => {
-  const { http, store } = await startEventService(t, { places: new Places(1) });
+  const { http, store } = await startEventService(t, { places: new ReaderPlaces(1) });
   const { key } = await addSession(store);
   const first = openSse(t, `${http}${eventsOf(key)}`);
   await until(() => first.messages.length === 1);

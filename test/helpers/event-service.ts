@@ -2,7 +2,7 @@
 import type { AddressInfo } from 'node:net';
 import type { Test } from 'tap';
 import { SessionNotFound, TaskNotFound } from '../../src/errors.js';
-import { Places } from '../../src/events/places.js';
+import { ReaderPlaces } from '../../src/events/reader-places.js';
 import { type EventRoutesOptions, eventRoutes } from '../../src/events/routes.js';
 import { guardAccess } from '../../src/http/auth.js';
 import { Problem } from '../../src/http/problem-schema.js';
@@ -21,7 +21,7 @@ export async function startEventService(t: Test, overrides: Partial<EventRoutesO
   await app.register(eventRoutes, {
     prefix: '/v1',
     reader,
-    places: new Places(100),
+    places: new ReaderPlaces(100),
     async findSession({ tenant }, sessionId) {
       const row = await store.query
         .selectFrom('sessions')

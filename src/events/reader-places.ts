@@ -4,7 +4,7 @@ import { setMaxListeners } from 'node:events';
 /** How long a reader may take for its last events when the service stops. */
 const LAST_CALL_MS = 2000;
 
-export class Places {
+export class ReaderPlaces {
   readonly limit: number;
   readonly #lastCall = new AbortController();
   /** How to end each reader that does not end by itself. */
