@@ -62,6 +62,11 @@ export const Settings = Type.Object({
     'Tasks that may run at once in the whole service, background tasks not counted; sessions take turns for the places. 0: one for each 128 MiB of memory, at least 16.',
   ),
   MAX_TENANT_RUNNING_TASKS: Count(0, 'How many of these places one tenant may have; 0 for all.'),
+  MAX_TASK_ARGUMENT_BYTES: Count(
+    256 * 1024 * 1024,
+    'Arguments that tasks which wait or run may have together, bytes: they are kept in memory. More are refused with 503.',
+    1024,
+  ),
   MAX_BACKGROUND_TASKS: Count(16, 'Background tasks that may run in one session.', 0),
   MAX_SOCKETS: Count(2000, 'WebSocket and SSE readers at once; more are refused with 1013 or 503.', 1),
   DEFAULT_MEMORY_MB: Count(512, 'Memory of a session that asks for none, MiB.', 32),

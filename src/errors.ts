@@ -145,6 +145,19 @@ export class ServiceBusy extends PublicError {
   }
 }
 
+export class ArgumentsTooMany extends PublicError {
+  constructor(bytes: number, limit: number, retryAfterSeconds: number) {
+    super(
+      'CAPACITY_EXCEEDED',
+      `capacity exceeded: with the ${bytes} bytes of these arguments, tasks that have not ended would hold more than ${limit}.`,
+      {
+        suggestion: 'Try again when some have ended, or put large contents into files of the workspace.',
+        retryAfterSeconds,
+      },
+    );
+  }
+}
+
 export class ToolNotFound extends PublicError {
   constructor(tool: string, known: readonly string[]) {
     super('TOOL_NOT_FOUND', `There is no tool "${tool}".`, {

@@ -1,9 +1,10 @@
 // Whether one more task may wait. Each session, each tenant and the whole service have a bound; who is refused is told
 // when to come back, by how fast tasks have been leaving the queue that is full.
 import type { Config } from '../config.js';
-import { ServiceBusy, TooManyTasks } from '../errors.js';
+import { ArgumentsTooMany, ServiceBusy, TooManyTasks } from '../errors.js';
 import type { LiveSession } from '../sessions/live-session.js';
 import type { Capacity } from '../sessions/schema.js';
+import type { TaskRow } from '../store/schema.js';
 import type { LiveTask } from './live-task.js';
 import type { Places } from './places.js';
 
@@ -18,6 +19,7 @@ type Bounds = Pick<
   | 'MAX_TENANT_QUEUED_TASKS'
   | 'MAX_TOTAL_QUEUED_TASKS'
   | 'MAX_RUNNING_TASKS'
+  | 'MAX_TASK_ARGUMENT_BYTES'
   | 'MAX_TENANT_RUNNING_TASKS'
 >;
 
@@ -26,6 +28,9 @@ export class Admission {
   readonly #places: Places;
   /** Tasks that were let in and have not started, by tenant. */
   readonly #waiting = new Map<string, Set<LiveTask>>();
+  /** Tasks that were let in and have not ended, and the bytes of their arguments together. */
+  readonly #pending = new Set<LiveTask>();
+  #argumentBytes = 0;
 
   constructor(bounds: Bounds, places: Places) {
     this.#bounds = bounds;
@@ -38,15 +43,24 @@ export class Admission {
     return [...this.#waiting.values()].reduce((sum, { size }) => sum + size, 0);
   }
 
-  /** Throws TooManyTasks or ServiceBusy when one more may not wait. */
-  requireRoom(session: LiveSession, background: boolean): void {
-    if (background) this.#requireBackground(session);
+  /** Throws TooManyTasks, ServiceBusy or ArgumentsTooMany when one more may not be let in. */
+  requireRoom(session: LiveSession, task: Pick<TaskRow, 'background' | 'arguments'>): void {
+    if (task.background) this.#requireBackground(session);
     else this.#requireQueue(session);
+    const { MAX_TASK_ARGUMENT_BYTES: most } = this.#bounds;
+    // One alone is always let in: a body has its own bound.
+    if (this.#pending.size > 0 && this.#argumentBytes + task.arguments.length > most) {
+      throw new ArgumentsTooMany(task.arguments.length, most, retryAfter(this.#places.nextEndMs()));
+    }
   }
 
-  /** The task waits from now on, until it leaves. */
+  /** The task is let in, and waits until it leaves. Once is as good as twice. */
   enter(task: LiveTask): void {
-    if (task.facts.background) return;
+    if (!this.#pending.has(task)) {
+      this.#pending.add(task);
+      this.#argumentBytes += task.facts.argumentBytes;
+    }
+    if (task.facts.background || task.status !== 'queued') return;
     const { tenant } = task.facts;
     const waiting = this.#waiting.get(tenant);
     if (waiting) waiting.add(task);
@@ -56,6 +70,12 @@ export class Admission {
   /** It starts, or it never will. */
   leave(task: LiveTask): void {
     this.#waiting.get(task.facts.tenant)?.delete(task);
+  }
+
+  /** It is over, or was never accepted. */
+  ended(task: LiveTask): void {
+    this.leave(task);
+    if (this.#pending.delete(task)) this.#argumentBytes -= task.facts.argumentBytes;
   }
 
   /** The queues as the tenant may see them. */

@@ -17,6 +17,8 @@ export interface LiveTaskFacts {
   readonly taskId: string;
   readonly tenant: string;
   readonly arguments: Record<string, unknown>;
+  /** Of the arguments as JSON: about what they take of memory until the task has ended. */
+  readonly argumentBytes: number;
   readonly background: boolean;
   readonly limits: TaskLimits;
 }

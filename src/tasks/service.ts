@@ -100,7 +100,7 @@ export class Tasks {
     if (!tool.addsNothing) this.#options.requireDisk();
     if (!tool.inService) requireIsolation(this.#options.driver);
     const limits = resolveConstraints(submission.constraints ?? {}, live.limits, this.#options.config);
-    this.#options.admission.requireRoom(live, submission.background ?? false);
+    this.#options.admission.requireRoom(live, row);
     const task = this.#liveTask(row, submission.arguments, live, limits);
     this.#remember(task);
     const kind = row.background ? 'background' : 'lane';
@@ -254,12 +254,12 @@ export class Tasks {
 
   #remember(task: LiveTask): void {
     this.#live.set(task.facts.id, task);
-    if (task.status === 'queued') this.#options.admission.enter(task);
+    this.#options.admission.enter(task);
     this.#liveByName.set(nameOf(task.facts.tenant, task.facts.taskId), task);
   }
 
   #forget(task: LiveTask): void {
-    this.#options.admission.leave(task);
+    this.#options.admission.ended(task);
     this.#live.delete(task.facts.id);
     const name = nameOf(task.facts.tenant, task.facts.taskId);
     if (this.#liveByName.get(name) === task) this.#liveByName.delete(name);
@@ -333,7 +333,15 @@ export class Tasks {
     limits: TaskLimits,
   ): LiveTask {
     const { id, task_id: taskId, tenant } = row;
-    const facts = { id, taskId, tenant, arguments: args, background: row.background === 1, limits };
+    const facts = {
+      id,
+      taskId,
+      tenant,
+      arguments: args,
+      argumentBytes: row.arguments.length,
+      background: row.background === 1,
+      limits,
+    };
     return new LiveTask(facts, session, this.#tool(row.tool), (task) => this.#run(task));
   }
 

@@ -116,6 +116,28 @@ t.test('when the whole service is full a submission is a 503 with Retry-After', 
   t.match(await world.run(idle.sessionId, 'echo', echo), { status: 'success' });
 });
 
+t.test('arguments in memory have a bound: more is a 503, and one alone is always let in', async (t) => {
+  const world = await startService(t, { MAX_TASK_ARGUMENT_BYTES: '10000' });
+  const { sessionId } = await world.session();
+  const submit = (length: number, background = false) =>
+    world.call<Task>('POST', `/v1/sessions/${sessionId}/tasks`, {
+      tool: 'echo',
+      arguments: { message: 'x'.repeat(length) },
+      background,
+    });
+  const running = await world.submit(sessionId, 'run.python', until_('go'));
+  t.equal((await submit(6000)).status, 202);
+  for (const background of [false, true]) {
+    const refused = await submit(6000, background);
+    t.match(refused, { status: 503, body: { code: 'CAPACITY_EXCEEDED', detail: /6014 bytes.* 10000/ } });
+    t.ok(Number(refused.headers.get('retry-after')) >= 1);
+  }
+  t.equal((await submit(1000)).status, 202, 'a small one has room');
+  await world.call('POST', `/v1/tasks/${running.taskId}/cancel`);
+  await until(async () => (await capacity(world)).queuedTasks === 0);
+  t.equal((await world.run(sessionId, 'echo', { message: 'x'.repeat(20_000) })).status, 'success');
+});
+
 t.test(
   'five hundred clients at full lanes: each is told yes or when, and all that was taken ends',
   async (t) => {
