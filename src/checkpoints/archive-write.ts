@@ -1,7 +1,7 @@
 // Packs entries into a .tar.gz that is read while it is made. archiver makes the tar; what it is given has been walked
 // and measured by us, since its own walk hangs on FIFOs and dies of files that shrink.
 import { Readable } from 'node:stream';
-import { TarArchive } from 'archiver';
+import type { TarArchive } from 'archiver';
 import { deferred } from '../lib/deferred.js';
 import type { TreeEntry } from '../sandbox/tree.js';
 import { entryHeader, type PackedEntry } from './archive-entry.js';
@@ -13,15 +13,17 @@ const WHOLE_BYTES = 256 * 1024;
 /** The archive; entries that were skipped stay out. It breaks off with an error when the entries do, and the entries are
  *  left when it is destroyed. */
 export function packEntries(entries: AsyncIterable<TreeEntry>): Readable {
-  const archive = new TarArchive();
   const gzip = new GzipBlocks();
   const broken = deferred<never>();
   broken.promise.catch(() => {});
-  // A failure leaves archiver alone, to be forgotten: destroyed in the middle of a stream it throws where nobody catches.
-  archive.on('error', broken.reject);
   gzip.once('close', () => broken.reject(new Error('nobody reads the archive any more')));
-  archive.pipe(gzip);
   const fill = async () => {
+    // Loaded by the first who wants one: it would be a tenth of the service's start.
+    const { TarArchive } = await import('archiver');
+    const archive = new TarArchive();
+    // A failure leaves archiver alone, to be forgotten: destroyed in the middle of a stream it throws where nobody catches.
+    archive.on('error', broken.reject);
+    archive.pipe(gzip);
     for await (const entry of entries) {
       if (entry.type !== 'skipped') await Promise.race([append(archive, entry), broken.promise]);
     }

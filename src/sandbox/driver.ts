@@ -171,9 +171,13 @@ export class BubblewrapDriver implements SandboxDriver {
       const isRoot = isHostRoot(process.getuid?.() ?? -1, uidMap);
       if (isRoot) this.#uids = new UidPool(this.#options.uids, uidsOfUsers(passwd, this.#options.uids));
 
+      const filter = seccompFilter(process.arch, { sockets: true });
       const limiter = this.#options.limiter ?? (await findLimiter(log, await instanceOf(dataDir)));
       this.#undo.push('limits', () => limiter.close());
       const builder = (this.#options.builder ?? bubblewrap)({ isRoot });
+      // Beside the probe: both wait for other processes most of the time.
+      const [opening, version] = [this.#openDirectories({ isRoot, filter }), pythonVersion()];
+      const opened = Promise.allSettled([opening, version]);
       this.#isolation = await probeIsolation({
         minimum,
         ...(maximum ? { maximum } : {}),
@@ -184,12 +188,10 @@ export class BubblewrapDriver implements SandboxDriver {
       });
       const { level } = this.#isolation;
       const way = builder.ways.find((each) => each.level === level);
+      await opened;
       if (!way) return;
 
-      const filter = seccompFilter(process.arch, { sockets: true });
-      const directories = await HostDirectories.open(dataDir, { isRoot, filter });
-      this.#undo.push('host directories', () => directories.close());
-      await directories.compileLibrary(PYTHON);
+      const directories = await opening;
       if (isRoot) {
         // Kept from being given away until their workspaces are claimed or swept.
         for (const { uid } of await workspacesBelow(directories.workspaces)) {
@@ -220,7 +222,7 @@ export class BubblewrapDriver implements SandboxDriver {
         limiter,
         launcher: way.launcher,
         disks,
-        python: { path: PYTHON, version: await pythonVersion() },
+        python: { path: PYTHON, version: await version },
         filter,
         closedFilter: seccompFilter(process.arch, { sockets: false }),
         nested: way.nested,
@@ -238,6 +240,13 @@ export class BubblewrapDriver implements SandboxDriver {
       await this.#undo.run();
       throw error;
     }
+  }
+
+  async #openDirectories(options: { isRoot: boolean; filter: Buffer }): Promise<HostDirectories> {
+    const directories = await HostDirectories.open(this.#options.dataDir, options);
+    this.#undo.push('host directories', () => directories.close());
+    await directories.compileLibrary(PYTHON);
+    return directories;
   }
 
   async #close(): Promise<void> {
