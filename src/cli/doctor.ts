@@ -1,9 +1,12 @@
 // `codegen-worker doctor`: what this host can do for isolation, what is missing, and what to do about it.
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import type { Config } from '../config.js';
 import { createLogger } from '../observability/logger.js';
 import { builderFor } from '../sandbox/builders.js';
 import { findLimiter } from '../sandbox/limits/find.js';
+import { findDiskLimiter } from '../sandbox/limits/find-disk.js';
 import { probeIsolation } from '../sandbox/probe.js';
 import type { IsolationReport } from '../sandbox/sandbox.js';
 import { isHostRoot } from '../sandbox/uids.js';
@@ -27,7 +30,7 @@ export async function runDoctor(
   );
   try {
     const isRoot = isHostRoot(process.getuid?.() ?? -1, readFileSync('/proc/self/uid_map', 'utf8'));
-    const report = await probeIsolation({
+    const probed = await probeIsolation({
       builder: builderFor(config, { isRoot }),
       minimum: config.ISOLATION_MIN,
       maximum: config.ISOLATION_MAX,
@@ -36,10 +39,37 @@ export async function runDoctor(
       // The last of the range, which a running service reaches last.
       uid: isRoot ? config.SANDBOX_UID_FIRST + config.SANDBOX_UID_COUNT - 1 : null,
     });
+    const report = probed.level === null ? probed : await withDisk(probed, config, isRoot);
     write(args.includes('--json') ? `${JSON.stringify(report, null, 2)}\n` : describeIsolation(report));
     return report.level === null ? 1 : 0;
   } finally {
     await limiter.close();
+  }
+}
+
+/** What would hold workspaces to their size, tried on the disk of `DATA_DIR`, which need not be there yet. */
+async function withDisk(report: IsolationReport, config: Config, isRoot: boolean): Promise<IsolationReport> {
+  let parent = config.DATA_DIR;
+  while (!existsSync(parent)) parent = dirname(parent);
+  const directory = await mkdtemp(join(parent, '.doctor-'));
+  try {
+    const workspaces = join(directory, 'workspaces');
+    await mkdir(workspaces);
+    const disks = await findDiskLimiter({
+      wanted: config.DISK_LIMIT,
+      workspaces,
+      isRoot,
+      inUserNamespace: report.level === 'full' || report.level === 'oneshot',
+      log: createLogger({ level: 'silent', format: 'json' }),
+    });
+    await disks.close();
+    return { ...report, limits: { ...report.limits, disk: disks.kind } };
+  } catch (error) {
+    const what = error instanceof Error ? error.message : String(error);
+    const fix = 'Set DISK_LIMIT=auto, or see "Size of workspaces" in docs/operations.md.';
+    return { ...report, missing: [...report.missing, { what, fix }] };
+  } finally {
+    await rm(directory, { recursive: true, force: true });
   }
 }
 
