@@ -313,13 +313,16 @@ export class Sessions {
   async recover(): Promise<void> {
     const { repository, driver, log } = this.#options;
     // Without walls nothing can be brought back; it stays as it is until they stand.
-    if (driver.isolation.level === null) return;
+    const { level: isolation } = driver.isolation;
+    if (isolation === null) return;
     const rows = await repository.unfinished();
     await driver.sweep(new Set(rows.map((row) => row.id)));
     for (const row of rows) {
       try {
         const sandbox = await driver.attach(this.#specOf(row), row.sandbox_uid);
-        const live = this.#enliven(row, sandbox);
+        // What the walls were before says nothing about those that stand now.
+        if (row.isolation !== isolation) await repository.write([repository.update(row.id, { isolation })]);
+        const live = this.#enliven({ ...row, isolation }, sandbox);
         if (row.state !== 'terminating') await this.#store(live, live.settle('serviceRestarted'));
       } catch (error) {
         log.error({ err: error, sessionId: row.session_id }, 'session could not be brought back');

@@ -84,7 +84,13 @@ export async function startHostileGround(t: Test, options: GroundOptions = {}): 
   await new Promise<void>((resolve) => hostServer.listen(0, '127.0.0.1', resolve));
   t.teardown(() => hostServer.close());
 
-  const settings = { MAX_OPEN_FILES: '256', AGENT_IDLE_SECONDS: '3600', ...options.settings };
+  // What runs is counted, and spare sandboxes come and go.
+  const settings = {
+    SPARE_SANDBOXES: '0',
+    MAX_OPEN_FILES: '256',
+    AGENT_IDLE_SECONDS: '3600',
+    ...options.settings,
+  };
   const service = startProcess(t, dataDir, settings, options.host ?? THIS_HOST);
   const { address } = await service.line('listening');
   const pid = service.child.pid!;

@@ -2,7 +2,7 @@
 // filled by the same Python as in a sandbox, as a plain child on a directory of the test.
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { chmodSync, lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { SpawnOneShot } from '../../src/sandbox/oneshot.js';
 import type { TreeEntry } from '../../src/sandbox/tree.js';
@@ -54,10 +54,23 @@ export function describeTree(root: string, at: Buffer = Buffer.from(root)): stri
       const line = `${JSON.stringify(shown)} ${mode} ${found.mtimeNs}`;
       if (found.isSymbolicLink())
         return [`${line} -> ${readlinkSync(path, { encoding: 'buffer' }).toString('latin1')}`];
-      if (found.isDirectory()) return [`${line} directory`, ...describeTree(root, path)];
+      const read = <T>(work: () => T) => whileReadable(path, Number(found.mode) & 0o7777, work);
+      if (found.isDirectory()) return [`${line} directory`, ...read(() => describeTree(root, path))];
       if (!found.isFile()) return [`${line} other`];
-      return [`${line} ${found.size} ${createHash('sha256').update(readFileSync(path)).digest('hex')}`];
+      const bytes = read(() => readFileSync(path));
+      return [`${line} ${found.size} ${createHash('sha256').update(bytes).digest('hex')}`];
     });
+}
+
+/** An ordinary user may not read what has no bit for its owner; and must be able to remove it after the test. */
+function whileReadable<T>(path: Buffer, mode: number, work: () => T): T {
+  if (process.getuid!() === 0 || (mode & 0o500) === 0o500) return work();
+  chmodSync(path, 0o700);
+  try {
+    return work();
+  } finally {
+    chmodSync(path, mode);
+  }
 }
 
 /** All entries, bodies read. */

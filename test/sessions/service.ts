@@ -314,6 +314,20 @@ t.test('a restart brings sessions back with their files, and their tasks to the 
   t.equal(events.filter((event) => event.type === 'task.ended' && event.taskId === running.taskId).length, 1);
 });
 
+t.test('after a restart at another level the record says the level that stands now', async (t) => {
+  const settings: Record<string, string> = { ISOLATION_MAX: 'oneshot' };
+  const world = await startService(t, settings);
+  const { sessionId, isolation } = await world.session();
+  t.equal(isolation, 'oneshot');
+  await world.restart(async () => {
+    settings.ISOLATION_MAX = 'full';
+  });
+  const { body: now } = await world.call<{ level: string }>('GET', '/v1/isolation');
+  t.match(await world.call('GET', `/v1/sessions/${sessionId}`), { body: { isolation: now.level } });
+  t.match(await world.call('GET', '/v1/sessions'), { body: { items: [{ isolation: now.level }] } });
+  t.match(await world.python(sessionId, 'print(1)'), { status: 'success' });
+});
+
 t.test('a delete whose checkpoint fails leaves the session and its files', async (t) => {
   const world = await startService(t);
   const { sessionId } = await world.session();
