@@ -39,7 +39,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   'multiprocessing by spawn':
     'import multiprocessing as mp\nif __name__=="__main__":\n    with mp.get_context("spawn").Pool(2) as p: print(p.map(abs,[-1,2]))',
   'a child of multiprocessing is joined at the end':
-    'import multiprocessing as mp, time\ndef g(): time.sleep(.05); print("child done", flush=True)\nmp.Process(target=g).start(); print("main done", flush=True)',
+    'import multiprocessing as mp\ne = mp.Event()\ndef g(): e.wait(); print("child done", flush=True)\nmp.Process(target=g).start(); print("main done", flush=True); e.set()',
   'process pools':
     'import concurrent.futures as c\ndef f(x): return x+1\nwith c.ProcessPoolExecutor(2) as e: print(list(e.map(f,[1,2])))',
   'thread pools': 'import concurrent.futures as c\nprint(list(c.ThreadPoolExecutor(2).map(abs,[-1,2])))',
