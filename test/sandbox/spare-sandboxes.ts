@@ -119,7 +119,8 @@ t.test('their number follows the demand, and goes back when nobody asks', async 
   t.equal(got.filter((each) => each !== null).length, 1);
   await until(async () => spares.count === 3);
 
-  const forgetful = new SpareSandboxes({ ...options, quietMs: 300 });
+  // Longer than it takes to make two.
+  const forgetful = new SpareSandboxes({ ...options, quietMs: 4000 });
   t.teardown(() => forgetful.close());
   for (let asked = 0; asked < 3; asked += 1) forgetful.take(limits);
   await until(async () => forgetful.count > 1);
