@@ -92,7 +92,7 @@ t.test('closing takes them away, those being made included, and leaves what was 
 });
 
 t.test('an old one has no processes, and serves all the same', async (t) => {
-  const { driver } = await driverWithSpares(t, { agentIdleMs: 50 });
+  const { driver } = await driverWithSpares(t, { agentIdleMs: 1000 });
   const spare = (await taken(driver)) as BubblewrapSandbox;
   await until(async () => (await childrenOf(spare)).length === 0);
   t.equal((await run(spare.assign({ ...sandboxSpec(), id: spare.id }), 'print(1)')).stdout, '1\n');
@@ -119,11 +119,13 @@ t.test('their number follows the demand, and goes back when nobody asks', async 
   t.equal(got.filter((each) => each !== null).length, 1);
   await until(async () => spares.count === 3);
 
-  // Longer than it takes to make two.
-  const forgetful = new SpareSandboxes({ ...options, quietMs: 4000 });
+  // Made before, so that all are there before the quiet time is over.
+  const made: BubblewrapSandbox[] = await Promise.all([makeOne(), makeOne(), makeOne()]);
+  await Promise.all(made.map((each) => each.warm()));
+  const forgetful = new SpareSandboxes({ ...options, quietMs: 300, make: async () => made.pop()! });
   t.teardown(() => forgetful.close());
   for (let asked = 0; asked < 3; asked += 1) forgetful.take(limits);
-  await until(async () => forgetful.count > 1);
+  await until(async () => made.length === 0);
   await until(async () => forgetful.count === 1);
 });
 
