@@ -89,7 +89,9 @@ t.test('a source that fails, in the middle of a large file too, ends the packing
 });
 
 t.test('who stops reading the archive ends the walk', async (t) => {
-  const root = t.testdir({ a: 'a'.repeat(3_000_000), b: 'b' });
+  const root = t.testdir({ a: '', b: 'b' });
+  // More than all the buffers on the way can hold.
+  truncateSync(join(root, 'a'), 200_000_000);
   const programs = treePrograms(root);
   const archive = packEntries(readTree(programs, signal));
   await once(archive, 'readable');
