@@ -3,6 +3,7 @@ import t from 'tap';
 import { keeperAndMain } from '../../src/sandbox/members.js';
 import { processesBelow } from '../helpers/processes.js';
 import { sandboxSpec, start, startDriver } from '../helpers/sandboxes.js';
+import { until } from '../helpers/world.js';
 
 const SLEEP = 'import time; print("here", flush=True); time.sleep(60)';
 
@@ -19,10 +20,12 @@ t.test(
     const alone = start(sandbox, SLEEP, { egress: { allow: [], mayBePrivate: [] } });
     await Promise.all([own.said('here'), alone.said('here')]);
 
-    const all = processesBelow(process.pid);
-    const members = all.map(({ pid }) => pid);
-    const bubblewraps = all.filter(({ name }) => name === 'bwrap').map(({ pid }) => pid);
-    t.equal(bubblewraps.length, 2);
+    // What bubblewrap starts has its name for a moment.
+    const { members, bubblewraps } = await until(async () => {
+      const all = processesBelow(process.pid);
+      const found = all.filter(({ name }) => name === 'bwrap').map(({ pid }) => pid);
+      return found.length === 2 && { members: all.map(({ pid }) => pid), bubblewraps: found };
+    });
     const wanted = { uid: sandbox.uid ?? process.getuid!(), nested: driver.isolation.level === 'full' };
     const seen = new Set<number>();
     for (const launchedPid of bubblewraps) {
