@@ -103,7 +103,25 @@ def create(image, at, size, inodes):
         mount_image(fd, at)
     finally:
         os.close(fd)
-    os.rmdir(os.path.join(at, "lost+found"))
+    remove_lost_and_found(at)
+
+
+def remove_lost_and_found(at):
+    """mkfs makes it, and e2fsck again, as root's, which no sandbox can read. One of a session's own is not root's."""
+    path = os.path.join(at, "lost+found")
+    try:
+        if os.lstat(path).st_uid != 0:
+            return
+    except FileNotFoundError:
+        return
+    try:
+        os.rmdir(path)
+    except OSError as error:
+        if error.errno != errno.ENOTEMPTY:
+            raise
+        # What was found in it is the session's.
+        owner = os.stat(at)
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 # Where this process has mounted images that are still there.
@@ -189,6 +207,7 @@ def attach(image, at):
         mount_image(fd, at)
     finally:
         os.close(fd)
+    remove_lost_and_found(at)
 
 
 def loop_numbers():
