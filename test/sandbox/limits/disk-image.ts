@@ -1,9 +1,11 @@
+import { execFileSync } from 'node:child_process';
 import {
   closeSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
   openSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statfsSync,
@@ -72,6 +74,26 @@ t.test('an image has the inodes it was made with, and a few at most', { skip }, 
   );
   t.ok(made >= 500 && made <= 520, `${made} files`);
 });
+
+t.test(
+  'after a crash of the host the image is checked, and nothing of root’s is in it',
+  { skip },
+  async (t) => {
+    const { place, disk } = await image(t);
+    writeFileSync(join(place.path, 'kept'), 'still here');
+    await disk.detach();
+    const file = join(place.directory, 'disk.img');
+    execFileSync('debugfs', ['-w', '-R', 'set_super_value state 0', file], {
+      env: { PATH: '/usr/sbin:/sbin' },
+      stdio: 'pipe',
+    });
+    await attachImage(host, place);
+    t.same(readdirSync(place.path), ['kept']);
+    await disk.detach();
+    await attachImage(host, place);
+    t.same(readdirSync(place.path), ['kept']);
+  },
+);
 
 t.test('what is in an image is there when it is attached again', { skip }, async (t) => {
   const { place, disk } = await image(t);
