@@ -8,6 +8,7 @@ import errno
 import fcntl
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -329,6 +330,9 @@ def clear_up():
 
 def main():
     libc.prctl(PR_SET_NAME, b"host-disk")
+    # Sent to the whole group they are for the service, which still needs this to take its mounts away.
+    for each in signal.SIGTERM, signal.SIGINT:
+        signal.signal(each, signal.SIG_IGN)
     lock = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     until(lambda: locked(lock), sys.argv[1])
     waiting = []

@@ -17,6 +17,7 @@ import t, { type Test } from 'tap';
 import type { DiskPlace } from '../../../src/sandbox/limits/disk.js';
 import { attachImage, createImage } from '../../../src/sandbox/limits/disk-image.js';
 import { HostDisk } from '../../../src/sandbox/limits/host-disk.js';
+import { processesBelow } from '../../helpers/processes.js';
 
 const MIB = 1024 * 1024;
 const SIZE = { diskBytes: 16 * MIB, maxInodes: 500 };
@@ -104,6 +105,19 @@ t.test('what is in an image is there when it is attached again', { skip }, async
   const again = await attachImage(host, place);
   t.equal(readFileSync(join(place.path, 'kept'), 'utf8'), 'still here');
   t.equal(again?.kind, 'image');
+});
+
+t.test('a SIGTERM that is sent to all processes of the service leaves it at work', { skip }, async (t) => {
+  const { place } = await image(t);
+  const helpers = () =>
+    processesBelow(process.pid)
+      .filter(({ name }) => name === 'host-disk')
+      .map(({ pid }) => pid);
+  const before = helpers();
+  for (const pid of before) process.kill(pid, 'SIGTERM');
+  await attachImage(host, place);
+  t.ok(before.length > 0);
+  t.same(helpers(), before);
 });
 
 t.test('one that is still mounted is taken as it is', { skip }, async (t) => {
