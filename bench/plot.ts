@@ -1,0 +1,80 @@
+// Pictures of how a figure grows: one panel for each line, both axes logarithmic, so that what is flat looks flat and what
+// is linear rises by one decade with each.
+
+export interface Line {
+  readonly title: string;
+  readonly unit: string;
+  readonly points: readonly { readonly x: number; readonly y: number }[];
+}
+
+const PANEL = { width: 360, height: 250, left: 46, right: 18, top: 44, bottom: 36 };
+
+/** An SVG with the panels beside each other; `of` is what x counts. */
+export function growthPicture(of: string, lines: readonly Line[]): string {
+  const width = PANEL.width * lines.length;
+  const panels = lines.map(
+    (line, index) => `<g transform="translate(${index * PANEL.width} 0)">${panel(of, line)}</g>`,
+  );
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${PANEL.height}" width="${width}" height="${PANEL.height}" font-family="sans-serif" font-size="11" fill="#333">
+<rect width="${width}" height="${PANEL.height}" fill="#fff"/>
+${panels.join('\n')}
+</svg>
+`;
+}
+
+function panel(of: string, { title, unit, points }: Line): string {
+  const xs = decades(points.map(({ x }) => x));
+  const ys = decades(points.map(({ y }) => y));
+  const x = scale(xs, PANEL.left, PANEL.width - PANEL.right);
+  const y = scale(ys, PANEL.height - PANEL.bottom, PANEL.top);
+  const bottom = PANEL.height - PANEL.bottom;
+  const grid = [
+    ...xs.map(
+      (at) =>
+        `<path d="M${x(at)} ${bottom}V${PANEL.top}" stroke="#e4e4e4"/><text x="${x(at)}" y="${bottom + 14}" text-anchor="middle">${short(at)}</text>`,
+    ),
+    ...ys.map(
+      (at) =>
+        `<path d="M${PANEL.left} ${y(at)}H${PANEL.width - PANEL.right}" stroke="#e4e4e4"/><text x="${PANEL.left - 5}" y="${y(at) + 4}" text-anchor="end">${short(at)}</text>`,
+    ),
+  ];
+  const path = points.map((point, n) => `${n === 0 ? 'M' : 'L'}${x(point.x)} ${y(point.y)}`).join('');
+  const marks = points.map(
+    (point) =>
+      `<circle cx="${x(point.x)}" cy="${y(point.y)}" r="3" fill="#1f6feb"/><text x="${x(point.x)}" y="${y(point.y) - 7}" text-anchor="middle" fill="#1f6feb">${short(point.y)}</text>`,
+  );
+  return [
+    `<text x="${PANEL.left}" y="18" font-size="12" font-weight="bold">${escaped(title)}, ${escaped(unit)}</text>`,
+    ...grid,
+    `<text x="${(PANEL.left + PANEL.width) / 2}" y="${PANEL.height - 6}" text-anchor="middle">${escaped(of)}</text>`,
+    `<path d="${path}" fill="none" stroke="#1f6feb" stroke-width="2"/>`,
+    ...marks,
+  ].join('');
+}
+
+/** The powers of ten from below the least value to above the largest, at least two. */
+function decades(values: readonly number[]): number[] {
+  const shown = values.filter((value) => value > 0);
+  if (shown.length !== values.length || shown.length === 0)
+    throw new Error('only what is above zero has a logarithm');
+  const first = Math.floor(Math.log10(Math.min(...shown)));
+  const last = Math.max(Math.ceil(Math.log10(Math.max(...shown))), first + 1);
+  return Array.from({ length: last - first + 1 }, (_, n) => 10 ** (first + n));
+}
+
+function scale(ticks: readonly number[], from: number, to: number): (value: number) => number {
+  const [least, most] = [Math.log10(ticks[0]!), Math.log10(ticks.at(-1)!)];
+  return (value) => Math.round(from + ((Math.log10(value) - least) / (most - least)) * (to - from));
+}
+
+function short(value: number): string {
+  if (value >= 1e6) return `${round(value / 1e6)} M`;
+  if (value >= 1e3) return `${round(value / 1e3)} k`;
+  return String(round(value));
+}
+
+const round = (value: number) => Number(value.toPrecision(value >= 100 ? 3 : 2));
+
+function escaped(text: string): string {
+  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
+}
