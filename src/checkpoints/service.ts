@@ -1,8 +1,10 @@
 // Copies of a workspace: taken while the session is held still, whole or not there at all, and put into new sessions.
+
 import { type FileHandle, open } from 'node:fs/promises';
 import { CheckpointNotFound, OutOfDisk, PublicError, ShuttingDown, ValidationFailed } from '../errors.js';
 import type { Journal } from '../events/journal.js';
 import { newId } from '../lib/ids.js';
+import { lastingController } from '../lib/lasting-controller.js';
 import type { Principal } from '../lib/principal.js';
 import type { Logger } from '../observability/logger.js';
 import { FileError, type Sandbox } from '../sandbox/sandbox.js';
@@ -44,7 +46,7 @@ export class Checkpoints {
   readonly #options: CheckpointsOptions;
   readonly #directory: CheckpointDirectory;
   readonly #now: () => number;
-  readonly #closing = new AbortController();
+  readonly #closing = lastingController();
 
   constructor(options: CheckpointsOptions) {
     this.#options = options;

@@ -1,19 +1,18 @@
 // Live readers, counted and ended together: a flood is refused, and when the service stops each gets its last events.
-import { setMaxListeners } from 'node:events';
+import { lastingController } from '../lib/lasting-controller.js';
 
 /** How long a reader may take for its last events when the service stops. */
 const LAST_CALL_MS = 2000;
 
 export class ReaderPlaces {
   readonly limit: number;
-  readonly #lastCall = new AbortController();
+  readonly #lastCall = lastingController();
   /** How to end each reader that does not end by itself. */
   readonly #taken = new Set<() => void>();
   #emptied: (() => void) | undefined;
 
   constructor(limit: number) {
     this.limit = limit;
-    setMaxListeners(0, this.#lastCall.signal);
   }
 
   /** Aborts when the service stops: readers deliver what is stored, and end. */

@@ -1,4 +1,5 @@
 // Tasks: taken in, found, waited for, written to, cancelled, and brought back after a restart.
+
 import type { Config } from '../config.js';
 import {
   type DiskAlmostFull,
@@ -15,6 +16,7 @@ import {
 import type { Journal } from '../events/journal.js';
 import type { OutputStream } from '../events/schema.js';
 import { newId } from '../lib/ids.js';
+import { lastingController } from '../lib/lasting-controller.js';
 import type { Principal } from '../lib/principal.js';
 import { settledWithin } from '../lib/settled-within.js';
 import type { Logger } from '../observability/logger.js';
@@ -69,7 +71,7 @@ export class Tasks {
   /** The same, by tenant and public id. */
   readonly #liveByName = new Map<string, LiveTask>();
   /** Aborted when the service stops: takes no tasks, and nobody waits for one any more. */
-  readonly #stopping = new AbortController();
+  readonly #stopping = lastingController();
 
   constructor(options: TasksOptions) {
     this.#options = options;

@@ -58,6 +58,23 @@ while not os.path.exists('go'): time.sleep(.01)`,
     }
   });
 
+  t.test('many may wait for one task', async (t) => {
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error) => warnings.push(warning);
+    process.on('warning', onWarning);
+    t.teardown(() => process.off('warning', onWarning));
+    const { sessionId } = await world.session();
+    const { taskId } = await world.submit(sessionId, 'run.python', {
+      code: "import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)",
+    });
+    const waiting = Array.from({ length: 30 }, () => world.call<Task>('GET', `/v1/tasks/${taskId}?wait=20`));
+    // Asked after them on the same service, so that they wait.
+    t.match(await world.call('GET', `/v1/tasks/${taskId}`), { body: { status: 'running' } });
+    await world.submit(sessionId, 'run.python', { code: "open('go', 'w').close()" }, { background: true });
+    for (const { body } of await Promise.all(waiting)) t.equal(body.status, 'success');
+    t.same(warnings, [], 'nothing takes it for a leak');
+  });
+
   t.test(
     'the same taskId with the same body gives that task back and runs nothing; another body is a conflict',
     async (t) => {
