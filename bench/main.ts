@@ -10,6 +10,7 @@ import { echo } from './parts/echo.js';
 import { memory } from './parts/memory.js';
 import { output } from './parts/output.js';
 import { packages } from './parts/packages.js';
+import { peers } from './parts/peers.js';
 import { python } from './parts/python.js';
 import { readers } from './parts/readers.js';
 import { sessions } from './parts/sessions.js';
@@ -28,6 +29,7 @@ const PARTS: readonly Part[] = [
   checkpoints,
   packages,
   memory,
+  peers,
 ];
 const FULL: Effort = { pairs: 200, rounds: 5, seconds: 4 };
 /** To see that it works: too little to say anything. */
