@@ -140,6 +140,11 @@ t.test('a third signal leaves at once: exit code 1', async (t) => {
   await service.line('third signal: leaving at once');
   clearInterval(signals);
   t.equal(await service.exited, 1);
+  // What it had no time to take away is taken away by the next one.
+  const next = start(t);
+  await next.line('listening');
+  next.child.kill('SIGTERM');
+  t.equal(await next.exited, 0);
 });
 
 async function post(url: string, body: unknown): Promise<{ status: number; body: Record<string, unknown> }> {
