@@ -27,6 +27,9 @@ export interface Trimmed {
 
 type Candidate = Pick<EventRow, 'seq' | 'time' | 'type' | 'data'>;
 
+/** `id` is the internal one of the task. */
+type OutputsBySeq = ReadonlyMap<number, { readonly id: string; readonly bytes: number }>;
+
 export class Trimmer {
   readonly #store: Pick<Store, 'query' | 'write'>;
 
@@ -56,47 +59,47 @@ export class Trimmer {
       .orderBy('seq')
       .limit(SLICE_EVENTS)
       .execute();
-    const slice = cut(oldest, { before, maxBytes: Math.min(bytes ?? SLICE_BYTES, SLICE_BYTES) });
-    const first = slice.rows[0];
+    const outputs = await this.#outputsOfTasksThatEnded(session, oldest);
+    const slice = cut(oldest, outputs, { before, maxBytes: Math.min(bytes ?? SLICE_BYTES, SLICE_BYTES) });
     const last = slice.rows.at(-1);
-    if (!first || !last) return undefined;
-    const outputs = await this.#outputsOfTasksThatEnded(session, first.seq, last.seq);
+    if (!last) return undefined;
     const [marked] = await this.#store.write([
       query
         .updateTable('sessions')
         .set((eb) => ({
           trimmed_seq: last.seq,
-          stored_bytes: eb('stored_bytes', '-', slice.bytes + outputs.bytes),
+          stored_bytes: eb('stored_bytes', '-', slice.bytes),
         }))
         .where('id', '=', session)
         .returning('stored_bytes')
         .compile(),
       query.deleteFrom('output').where('session', '=', session).where('seq', '<=', last.seq).compile(),
       query.deleteFrom('events').where('session', '=', session).where('seq', '<=', last.seq).compile(),
-      ...outputs.tasks.map((id) =>
-        query.updateTable('tasks').set({ outputs: null }).where('id', '=', id).compile(),
-      ),
+      ...slice.rows
+        .flatMap(({ seq }) => outputs.get(seq) ?? [])
+        .map(({ id }) => query.updateTable('tasks').set({ outputs: null }).where('id', '=', id).compile()),
     ]);
     return { events: slice.rows.length, sessionBytes: (marked?.rows[0]?.stored_bytes ?? 0) as number };
   }
 
-  /** The outputs that a task's record holds go with its `task.ended`. */
-  async #outputsOfTasksThatEnded(session: string, from: number, to: number) {
+  /** The outputs that a task's record holds go with its `task.ended`: by the number of that event. */
+  async #outputsOfTasksThatEnded(session: string, events: readonly Candidate[]): Promise<OutputsBySeq> {
     const found = await this.#store.query
       .selectFrom('tasks')
-      .select(['id', byteLength('outputs').as('size')])
+      .select(['id', 'last_seq', byteLength('outputs').as('bytes')])
       .where('session', '=', session)
-      .where('last_seq', '>=', from)
-      .where('last_seq', '<=', to)
+      .where('last_seq', '>=', events[0]?.seq ?? 0)
+      .where('last_seq', '<=', events.at(-1)?.seq ?? 0)
       .where('outputs', 'is not', null)
       .execute();
-    return { tasks: found.map(({ id }) => id), bytes: found.reduce((sum, { size }) => sum + size, 0) };
+    return new Map(found.map(({ id, last_seq, bytes }) => [last_seq!, { id, bytes }]));
   }
 }
 
 /** As many of the rows as one slice takes, and what they take in the store. */
 function cut(
   oldest: readonly Candidate[],
+  outputs: OutputsBySeq,
   { before = Number.POSITIVE_INFINITY, maxBytes }: { before: number | undefined; maxBytes: number },
 ) {
   const rows: Candidate[] = [];
@@ -104,7 +107,7 @@ function cut(
   for (const row of oldest) {
     if (row.time >= before || bytes >= maxBytes) break;
     const output = row.type === 'task.output' ? (JSON.parse(row.data) as { length: number }).length : 0;
-    bytes += storedBytes(Buffer.byteLength(row.data), output);
+    bytes += storedBytes(Buffer.byteLength(row.data), output) + (outputs.get(row.seq)?.bytes ?? 0);
     rows.push(row);
   }
   return { rows, bytes };

@@ -1,11 +1,15 @@
 // How sessions are kept. Reads answer rows; writes are statements, so that a change and its events are one unit.
-import { metadataValue, olderThan } from '../store/filters.js';
+import { byteLength, metadataValue, olderThan } from '../store/filters.js';
 import type { SessionRow } from '../store/schema.js';
 import type { Statement, Store } from '../store/store.js';
 import { isOver, SESSION_STATES } from './schema.js';
 
 const OPEN_STATES = SESSION_STATES.filter((state) => !isOver(state));
 const OVER_STATES = SESSION_STATES.filter(isOver);
+
+/** How much is forgotten in one unit. The arguments of one task may take several MiB. */
+const FORGET_TASKS = 20;
+const FORGET_BYTES = 1024 * 1024;
 
 export type KeptSession = Pick<SessionRow, 'id' | 'session_id' | 'last_seq' | 'trimmed_seq' | 'stored_bytes'>;
 
@@ -97,12 +101,26 @@ export class SessionRepository {
     return this.#store.query.updateTable('sessions').set(changes).where('id', '=', id).compile();
   }
 
-  /** Removes some of the tasks of a session that is to be forgotten; false when none was left. */
-  async forgetTasks(id: string, limit: number): Promise<boolean> {
+  /** Removes some of the tasks of a session that is to be forgotten, as many as others hardly wait for; false when
+   *  none was left. */
+  async forgetTasks(session: string): Promise<boolean> {
     const { query } = this.#store;
-    const some = query.selectFrom('tasks').select('id').where('session', '=', id).limit(limit);
-    const [removed] = await this.#store.write([query.deleteFrom('tasks').where('id', 'in', some).compile()]);
-    return removed!.changes > 0;
+    const some = await query
+      .selectFrom('tasks')
+      .select(['id', byteLength('arguments').as('bytes')])
+      .where('session', '=', session)
+      .limit(FORGET_TASKS)
+      .execute();
+    let bytes = 0;
+    const few = some.filter((task) => {
+      const fits = bytes < FORGET_BYTES;
+      bytes += task.bytes;
+      return fits;
+    });
+    if (few.length === 0) return false;
+    const ids = few.map(({ id }) => id);
+    await this.write([query.deleteFrom('tasks').where('id', 'in', ids).compile()]);
+    return true;
   }
 
   /** Removes the record of a session of which nothing else is left but its checkpoints. */

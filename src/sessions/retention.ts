@@ -11,8 +11,6 @@ const ROUND_EVERY_MS = 1000;
 /** The age of events is looked at less often than what takes room. */
 const AGE_EVERY_MS = 60_000;
 const FORGET_AT_ONCE = 20;
-/** A task's record may hold arguments of several MiB. */
-const TASKS_AT_ONCE = 20;
 /** Where something is over its limit, so much of the limit is left when it stops: not every commit is followed by a
  *  deletion. */
 const ENOUGH = 0.9;
@@ -174,23 +172,24 @@ export class Retention {
   /** Removes all that is kept of a session but its checkpoints, the record last. */
   async #forget({ id, last_seq: upTo }: { id: string; last_seq: number }): Promise<void> {
     while ((await this.#trim(id, { upTo })) !== undefined);
-    do await this.#rest();
-    while (await this.#options.repository.forgetTasks(id, TASKS_AT_ONCE));
+    while (await this.#thenRest(() => this.#options.repository.forgetTasks(id)));
     await this.#options.repository.forget(id);
   }
 
   /** Removes a slice and tells what is left of the session; undefined when there was nothing to remove. */
   async #trim(session: string, options: TrimOptions): Promise<number | undefined> {
-    const startedAt = performance.now();
-    const trimmed = await this.#options.trimmer.trim(session, options);
-    if (!trimmed) return undefined;
-    this.#options.onTrimmed?.(session, trimmed.sessionBytes);
-    await this.#rest(performance.now() - startedAt);
-    return trimmed.sessionBytes;
+    return this.#thenRest(async () => {
+      const trimmed = await this.#options.trimmer.trim(session, options);
+      if (trimmed) this.#options.onTrimmed?.(session, trimmed.sessionBytes);
+      return trimmed?.sessionBytes;
+    });
   }
 
-  /** Others get at least as much of the store as we. Throws when the service stops. */
-  async #rest(ms = 0): Promise<void> {
-    await sleep(ms, undefined, { signal: this.#stopping.signal });
+  /** Rests as long as the work took: others get at least as much of the store as we. Throws when the service stops. */
+  async #thenRest<T>(work: () => Promise<T>): Promise<T> {
+    const startedAt = performance.now();
+    const result = await work();
+    await sleep(performance.now() - startedAt, undefined, { signal: this.#stopping.signal });
+    return result;
   }
 }

@@ -72,6 +72,25 @@ t.test('a slice is small, in events and in bytes', async (t) => {
   t.ok(trimmed!.events <= 17, `${trimmed!.events} events of 64 KiB`);
 });
 
+t.test(
+  'the outputs in the records of tasks count in a slice, and go with the event that ended their task',
+  async (t) => {
+    const { store, journal, trimmer, row, key, stored } = await openTrimmer(t);
+    const outputs = JSON.stringify({ value: 'x'.repeat(400 * 1024) });
+    for (const seq of numbers(1, 10)) {
+      const task = await addTask(store, row, { outputs, last_seq: seq, ended_at: 1 });
+      await journal.append(key, [taskEnded(task.task_id)], { bytes: outputs.length });
+    }
+    const left = async () =>
+      (await store.query.selectFrom('tasks').select('id').where('outputs', 'is not', null).execute()).length;
+    t.match(await trimmer.trim(row.id, { upTo: 10 }), { events: 3 }, '3 x 400 KiB are more than a slice');
+    t.equal(await left(), 7);
+    while (await trimmer.trim(row.id, { upTo: 10 }));
+    t.equal(await left(), 0);
+    t.equal((await stored()).stored_bytes, 0);
+  },
+);
+
 t.test('by age only what is oldest goes', async (t) => {
   const { store, journal, trimmer, row, key, stored } = await openTrimmer(t);
   await journal.append(key, numbers(1, 5).map(expiring));

@@ -177,6 +177,42 @@ t.test('a clock that is put forward does not make everything old at once', async
   t.same(await idsOf(store), []);
 });
 
+t.test('after each step of forgetting tasks it rests as long as the step took', async (t) => {
+  const { store } = await openJournal(t);
+  const repository = new SessionRepository(store);
+  const tookMs: number[] = [];
+  const restedMs: number[] = [];
+  let endedAt: number | undefined;
+  repository.ended = async () => [{ id: 'over', last_seq: 0 }];
+  repository.forgetTasks = async () => {
+    const startedAt = performance.now();
+    if (endedAt !== undefined) restedMs.push(startedAt - endedAt);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    endedAt = performance.now();
+    tookMs.push(endedAt - startedAt);
+    return tookMs.length < 4;
+  };
+  const limits = {
+    endedMs: HOUR,
+    eventMs: UNLIMITED,
+    sessionBytes: UNLIMITED,
+    storeBytes: UNLIMITED,
+  };
+  const trimmer = new Trimmer(store);
+  const retention = new Retention({
+    repository,
+    trimmer,
+    storeSize: () => store.size(),
+    limits,
+    log: silent,
+  });
+  t.teardown(() => retention.close());
+  await retention.round();
+  t.equal(restedMs.length, 3);
+  // A timer counts whole milliseconds.
+  for (const [index, rested] of restedMs.entries()) t.ok(rested >= tookMs[index]! - 2, `${rested} ms`);
+});
+
 t.test('it stops between two steps when the service does', async (t) => {
   const { store, retention, fill } = await openRetention(t, { endedMs: HOUR });
   const old = await addSession(store, { session_id: 'old', state: 'terminated', ended_at: 1 });
