@@ -34,7 +34,7 @@ export class SqliteError extends Error {
 }
 
 /** How long a statement waits for another connection before it fails. */
-const BUSY_TIMEOUT_MS = 5000;
+export const BUSY_TIMEOUT_MS = 5000;
 
 export function openDatabase(path: string): Database {
   const builtin = process.getBuiltinModule?.('node:sqlite') as BuiltinSqlite | undefined;

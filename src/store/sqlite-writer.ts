@@ -5,10 +5,10 @@ import { commitGroup, type Unit, type UnitResults } from './group-commit.js';
 import { lockStore } from './lock.js';
 import { migrate } from './migrations/migrate.js';
 import { Statements } from './statements.js';
+import { WalLimit } from './wal-limit.js';
 import type { FromWorker } from './worker-client.js';
 
-/** Kept small after a burst; it is made again when it is needed. */
-const WAL_SIZE_LIMIT = 64 * 1024 * 1024;
+const WAL_BYTES = 64 * 1024 * 1024;
 
 const port = parentPort as MessagePort;
 const { path, lockPath } = workerData as { path: string; lockPath: string };
@@ -26,16 +26,16 @@ try {
   opened.push(db);
   db.exec('pragma journal_mode = wal');
   db.exec('pragma synchronous = full');
-  db.exec(`pragma journal_size_limit = ${WAL_SIZE_LIMIT}`);
+  const walLimit = new WalLimit(db, path, WAL_BYTES);
   migrate(db);
-  serve(db);
+  serve(db, walLimit);
   send({ ready: true });
 } catch (error) {
   send({ ready: false, message: (error as Error).message });
   close();
 }
 
-function serve(db: Database): void {
+function serve(db: Database, walLimit: WalLimit): void {
   const statements = new Statements(db);
   let closing = false;
   const next = (): Unit | undefined => {
@@ -48,5 +48,6 @@ function serve(db: Database): void {
     if (first === 'close') return close();
     send({ answers: commitGroup(db, statements, first, next) });
     if (closing) close();
+    else walLimit.keep();
   });
 }
