@@ -159,7 +159,8 @@ export async function startHostileGround(t: Test, options: GroundOptions = {}): 
   return {
     level,
     hasCgroup: isolation.limits.cgroup !== null,
-    cannotRun({ needs }) {
+    cannotRun({ needs, code }) {
+      if (level === 'noProc' && code.includes('/dev/stdout')) return 'needs /proc';
       if (needs === 'cgroup' && isolation.limits.cgroup === null) return 'needs control groups';
       if (needs === 'quota' && isolation.limits.disk === 'watcher') return 'needs a disk quota';
       if (needs === 'x86_64' && process.arch !== 'x64') return 'the numbers of its calls are those of x64';

@@ -1,7 +1,16 @@
 // CPython's own tests give the same results in a session as outside, apart from a written list of explained
 // differences (`cpython.json`): each names tests by the beginning of their names, and says why.
 import { execFile } from 'node:child_process';
-import { chownSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -52,15 +61,19 @@ const lastLine = (stdout: string): Record<string, string> => {
   }
 };
 
-/** As an ordinary user in a directory of its own, as it is in a session. */
+/** As an ordinary user in a directory of its own and in a virtual environment, as it is in a session: without that, what
+ *  Debian has installed on this host beside its Python (numpy, say) lets more tests run. */
 async function outside(module: string): Promise<Record<string, string>> {
   const home = mkdtempSync(join(tmpdir(), 'cpython-'));
+  mkdirSync(join(home, '.venv/bin'), { recursive: true });
+  symlinkSync('/usr/bin/python3', join(home, '.venv/bin/python3'));
+  writeFileSync(join(home, '.venv/pyvenv.cfg'), 'home = /usr/bin\ninclude-system-site-packages = false\n');
   const isRoot = process.getuid!() === 0;
   if (isRoot) chownSync(home, ORDINARY_UID, ORDINARY_UID);
   const drop = isRoot
     ? ['setpriv', '--reuid', `${ORDINARY_UID}`, '--regid', `${ORDINARY_UID}`, '--clear-groups']
     : [];
-  const [command, ...args] = [...drop, '/usr/bin/python3', '-c', program(module)];
+  const [command, ...args] = [...drop, join(home, '.venv/bin/python3'), '-c', program(module)];
   const env = { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: home, TMPDIR: home, LANG: 'C.UTF-8' };
   try {
     const { stdout } = await promisify(execFile)(command!, args, {

@@ -1,5 +1,7 @@
 // The hostile cases in every combination: programs beside each other in the session's sandbox or each in one of its
-// own, as root with control groups or as an ordinary user without.
+// own, as root with control groups or as an ordinary user without. And where there are weaker walls, or others' walls: the
+// levels below, and an OCI runtime.
+import { existsSync } from 'node:fs';
 import t from 'tap';
 import { testHostileCases } from '../helpers/hostile-cases.js';
 import { noOtherHosts, ORDINARY_UID, THIS_HOST, userHost } from '../helpers/hosts.js';
@@ -22,4 +24,23 @@ for (const level of ['full', 'oneshot']) {
       t.notOk(hasCgroup);
     },
   );
+}
+
+for (const level of ['rootNoUserns', 'noProc']) {
+  t.test(`at level ${level}, as root with control groups`, { skip: noOtherHosts }, async (t) => {
+    const settings = { ISOLATION_MAX: level, ISOLATION_MIN: level };
+    t.equal((await testHostileCases(t, { settings })).level, level);
+  });
+}
+
+const RUNTIME = '/usr/sbin/runc';
+const noRuntime = noOtherHosts || (!existsSync(RUNTIME) && `${RUNTIME} is not installed`);
+for (const level of ['oneshot', 'rootNoUserns']) {
+  t.test(`in containers of an OCI runtime, at level ${level}`, { skip: noRuntime }, async (t) => {
+    const settings = {
+      ...{ SANDBOX_DRIVER: 'oci', OCI_RUNTIME: RUNTIME },
+      ...{ ISOLATION_MAX: level, ISOLATION_MIN: level },
+    };
+    t.equal((await testHostileCases(t, { settings })).level, level);
+  });
 }
