@@ -1,12 +1,8 @@
-import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, rmdirSync, rmSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import t from 'tap';
 import type { Session } from '../../src/sessions/schema.js';
 import type { CancelResult, Task } from '../../src/tasks/schema.js';
 import { agentAbove } from '../helpers/agents.js';
+import { dataOnFreezingDisk, isStuck, noDisk } from '../helpers/frozen-disk.js';
 import { startProcess } from '../helpers/service-process.js';
 import { eventsOf, processesNamed, startService, until, type World } from '../helpers/world.js';
 
@@ -150,52 +146,11 @@ t.test('an agent that is killed: its tasks end as sandboxDied, others notice not
   t.match(await world.call('GET', `/v1/tasks/${other.taskId}`), { body: { status: 'running' } });
 });
 
-const run = (command: string, ...args: string[]) => execFileSync(command, args, { stdio: 'pipe' });
-
-/** Mounts an ext4 file system that is kept in a file beside it. */
-function mountDisk(at: string): void {
-  run('truncate', '-s', '32M', `${at}.img`);
-  run('mkfs.ext4', '-q', `${at}.img`);
-  run('mount', '-o', 'loop', `${at}.img`, at);
-  rmdirSync(join(at, 'lost+found'));
-}
-
-/** Why this machine has no disk that can be frozen; false when it has. */
-function noDisk(): string | false {
-  const dir = mkdtempSync(join(tmpdir(), 'codegen-worker-test-'));
-  const at = join(dir, 'disk');
-  try {
-    mkdirSync(at);
-    mountDisk(at);
-    run('fsfreeze', '-f', at);
-    run('fsfreeze', '-u', at);
-    run('umount', at);
-    return false;
-  } catch (error) {
-    return `needs a loop file system that can be frozen: ${String(error).slice(0, 200)}`;
-  } finally {
-    rmSync(dir, { recursive: true, force: true });
-  }
-}
-
 t.test(
   'a process that waits for a dead disk cannot be killed, and nobody says that it was',
   { skip: noDisk() },
   async (t) => {
-    const dataDir = mkdtempSync(join(tmpdir(), 'codegen-worker-test-'));
-    t.teardown(() => rmSync(dataDir, { recursive: true, force: true }));
-    // Strangers can pass, so that the sandboxes go straight to what is mounted there.
-    chmodSync(dataDir, 0o711);
-    const workspaces = join(dataDir, 'sandboxes', 'workspaces');
-    mkdirSync(workspaces, { recursive: true, mode: 0o711 });
-    mountDisk(workspaces);
-    t.teardown(() => run('umount', workspaces));
-    let isFrozen = false;
-    const freeze = (is: boolean) => {
-      if (is !== isFrozen) run('fsfreeze', is ? '-f' : '-u', workspaces);
-      isFrozen = is;
-    };
-    t.teardown(() => freeze(false));
+    const { dataDir, freeze } = dataOnFreezingDisk(t);
     const service = startProcess(t, dataDir, { DISK_LIMIT: 'watcher' });
     const url = (await service.line('listening')).address!;
     const call = async <T>(method: string, path: string, body?: unknown) => {
@@ -242,7 +197,3 @@ t.test(
     t.equal(await service.exited, 0);
   },
 );
-
-async function isStuck(pid: number): Promise<boolean> {
-  return /^State:\tD/m.test(await readFile(`/proc/${pid}/status`, 'utf8').catch(() => ''));
-}
