@@ -15,11 +15,13 @@ export interface TaskLimits {
   readonly memoryBytes: number | undefined;
 }
 
-export function resolveConstraints(
+/** Throws ValidationFailed when more is asked for than may be given. For a new task only: one that was accepted keeps
+ *  what it was given, also when the operator allows less since. */
+export function requireAllowed(
   asked: Constraints,
   session: Limits,
   config: Pick<Config, 'MAX_TIMEOUT_SECONDS' | 'MAX_MAX_OUTPUT_BYTES'>,
-): TaskLimits {
+): void {
   const maxima = {
     timeoutSeconds: config.MAX_TIMEOUT_SECONDS,
     maxMemoryMb: session.memoryMb,
@@ -33,6 +35,9 @@ export function resolveConstraints(
       rule: `must be at most ${maxima[name]} ${name === 'maxMemoryMb' ? 'in this session' : 'on this service'}`,
     }));
   if (tooMuch.length > 0) throw new ValidationFailed(tooMuch);
+}
+
+export function resolveConstraints(asked: Constraints, session: Limits): TaskLimits {
   return {
     timeoutMs: (asked.timeoutSeconds ?? session.timeoutSeconds) * 1000,
     maxOutputBytes: asked.maxOutputBytes ?? session.maxOutputBytes,

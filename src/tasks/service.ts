@@ -28,7 +28,7 @@ import type { TaskRow } from '../store/schema.js';
 import { DuplicateKey, type Statement, UnitRejected } from '../store/store.js';
 import type { ToolRegistry } from '../tools/registry.js';
 import type { Admission } from './admission.js';
-import { resolveConstraints, type TaskLimits } from './constraints.js';
+import { requireAllowed, resolveConstraints, type TaskLimits } from './constraints.js';
 import { type EndedTask, Executor } from './executor.js';
 import { endLostTask } from './interrupted.js';
 import { KILL_REPLY_MS, LiveTask } from './live-task.js';
@@ -101,7 +101,9 @@ export class Tasks {
     this.#options.requireRoom();
     if (!tool.addsNothing) this.#options.requireDisk();
     if (!tool.inService) requireIsolation(this.#options.driver);
-    const limits = resolveConstraints(submission.constraints ?? {}, live.limits, this.#options.config);
+    const constraints = submission.constraints ?? {};
+    requireAllowed(constraints, live.limits, this.#options.config);
+    const limits = resolveConstraints(constraints, live.limits);
     this.#options.admission.requireRoom(live, row);
     const task = this.#liveTask(row, submission.arguments, live, limits);
     this.#remember(task);
@@ -214,7 +216,7 @@ export class Tasks {
 
   /** Brings back the tasks of the last run: those that ran end as `interrupted`, those that waited wait again. */
   async recover(): Promise<void> {
-    const { repository, sessions, config, driver } = this.#options;
+    const { repository, sessions, driver } = this.#options;
     if (driver.isolation.level === null) return;
     for (const row of await repository.unfinished()) {
       const session = sessions.live(row.session);
@@ -224,7 +226,7 @@ export class Tasks {
         await endLostTask(this.#options, row, sessionId, cause, this.#now());
         continue;
       }
-      const limits = resolveConstraints(JSON.parse(row.constraints) as Constraints, session.limits, config);
+      const limits = resolveConstraints(JSON.parse(row.constraints) as Constraints, session.limits);
       const task = this.#liveTask(row, JSON.parse(row.arguments) as Record<string, unknown>, session, limits);
       this.#enqueue(task);
     }
@@ -291,6 +293,8 @@ export class Tasks {
   ): Promise<number> {
     const { session } = task;
     session.worked(this.#now());
+    // Those that are being stored just now come before it, too.
+    const position = session.lane.waiting + session.accepting.lane - (task.facts.background ? 0 : 1);
     const [seq] = await this.#options.journal.append(
       { id: session.row.id, sessionId: session.row.session_id },
       [
@@ -299,9 +303,9 @@ export class Tasks {
           taskId: row.task_id,
           data: {
             tool: row.tool,
-            position: session.lane.waiting,
+            position,
             background: task.facts.background,
-            ...(task.facts.background ? {} : this.#estimate(session, session.lane.waiting + 1)),
+            ...(task.facts.background ? {} : this.#estimate(session, position + 1)),
           },
         },
       ],

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { resolveConstraints } from '../../src/tasks/constraints.js';
+import { requireAllowed, resolveConstraints } from '../../src/tasks/constraints.js';
 
 const session = {
   memoryMb: 512,
@@ -12,7 +12,7 @@ const session = {
 const config = { MAX_TIMEOUT_SECONDS: 100, MAX_MAX_OUTPUT_BYTES: 2000 };
 
 t.test('a task that asks for nothing gets what its session has', async (t) => {
-  t.same(resolveConstraints({}, session, config), {
+  t.same(resolveConstraints({}, session), {
     timeoutMs: 60_000,
     maxOutputBytes: 1000,
     killGraceMs: 250,
@@ -22,7 +22,8 @@ t.test('a task that asks for nothing gets what its session has', async (t) => {
 
 t.test('a task gets what it asks for, up to the maxima', async (t) => {
   const asked = { timeoutSeconds: 0.5, maxMemoryMb: 64, maxOutputBytes: 2000, killGraceMs: 0 };
-  t.same(resolveConstraints(asked, session, config), {
+  t.doesNotThrow(() => requireAllowed(asked, session, config));
+  t.same(resolveConstraints(asked, session), {
     timeoutMs: 500,
     maxOutputBytes: 2000,
     killGraceMs: 0,
@@ -32,7 +33,7 @@ t.test('a task gets what it asks for, up to the maxima', async (t) => {
 
 t.test('more than allowed is refused with every value and rule, not clipped', async (t) => {
   const asked = { timeoutSeconds: 101, maxMemoryMb: 513, maxOutputBytes: 2001 };
-  t.throws(() => resolveConstraints(asked, session, config), {
+  t.throws(() => requireAllowed(asked, session, config), {
     code: 'VALIDATION_FAILED',
     errors: [
       { where: '/body/constraints/timeoutSeconds', given: 101, rule: 'must be at most 100 on this service' },

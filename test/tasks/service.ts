@@ -409,3 +409,34 @@ t.test('a request that waits for a queued task does not hold up the end of the s
   t.ok(performance.now() - startedAt < 50_000);
   t.match(await world.call('GET', `/v1/tasks/${taskId}?wait=30`), { body: { status: 'success' } });
 });
+
+t.test(
+  'a task that was accepted starts after a restart, though the operator allows less since',
+  async (t) => {
+    const settings: Record<string, string> = {};
+    const world = await startService(t, settings);
+    const { sessionId } = await world.session();
+    await world.submit(sessionId, 'run.python', { code: 'import time; time.sleep(60)' });
+    const constraints = { timeoutSeconds: 3600, maxOutputBytes: 2_000_000 };
+    const { taskId } = await world.submit(sessionId, 'echo', { message: 'later' }, { constraints });
+    await world.restart(async () => {
+      Object.assign(settings, { MAX_TIMEOUT_SECONDS: '600', DEFAULT_MAX_OUTPUT_BYTES: '1000000' });
+      Object.assign(settings, { MAX_MAX_OUTPUT_BYTES: '1000000' });
+    });
+    t.match(await world.call('GET', `/v1/tasks/${taskId}?wait=30`), {
+      body: { status: 'success', constraints },
+    });
+  },
+);
+
+t.test('tasks that are sent together are told different places', async (t) => {
+  const world = await startService(t);
+  const { sessionId } = await world.session();
+  await world.submit(sessionId, 'run.python', { code: 'import time; time.sleep(60)' });
+  await Promise.all([1, 2, 3, 4].map((n) => world.submit(sessionId, 'echo', { message: String(n) })));
+  const events = await eventsOf(world, sessionId);
+  t.same(
+    events.flatMap((event) => (event.type === 'task.queued' ? [event.data.position] : [])),
+    [0, 0, 1, 2, 3],
+  );
+});
