@@ -10,6 +10,9 @@ import { DISK_LIMITS, ISOLATION_LEVELS } from './sandbox/sandbox.js';
 const Count = (defaultValue: number, description: string, minimum = 0) =>
   Type.Integer({ default: defaultValue, minimum, description });
 
+/** What a timer waits for: Node fires one of more than 2^31 ms at once. */
+const Seconds = (...about: Parameters<typeof Count>) => ({ ...Count(...about), maximum: 2_000_000 });
+
 /** What is carried at once inside a sandbox; see `bridge.py`. */
 const MOST_BRIDGED = 256;
 
@@ -79,8 +82,8 @@ export const Settings = Type.Object({
   DEFAULT_MAX_PROCESSES: Count(128, 'Processes and threads of a session that asks for none.', 8),
   MAX_MAX_PROCESSES: Count(1024, 'Most processes and threads a session may ask for.', 8),
   MAX_OPEN_FILES: Count(1024, 'Open files of one process.', 64),
-  DEFAULT_TIMEOUT_SECONDS: Count(60, 'Wall clock of a task that asks for none, seconds.', 1),
-  MAX_TIMEOUT_SECONDS: Count(86_400, 'Longest wall clock a task may ask for, seconds.', 1),
+  DEFAULT_TIMEOUT_SECONDS: Seconds(60, 'Wall clock of a task that asks for none, seconds.', 1),
+  MAX_TIMEOUT_SECONDS: Seconds(86_400, 'Longest wall clock a task may ask for, seconds.', 1),
   DEFAULT_MAX_OUTPUT_BYTES: Count(
     64 * 1024 * 1024,
     'Output stored of a task that asks for nothing else, bytes.',
@@ -89,7 +92,7 @@ export const Settings = Type.Object({
   MAX_MAX_OUTPUT_BYTES: Count(1024 * 1024 * 1024, 'Most output a task may ask to be stored, bytes.', 1),
   DEFAULT_IDLE_TIMEOUT_SECONDS: Count(1800, 'Idle time after which a session ends, seconds; 0 for never.'),
   DEFAULT_MAX_LIFETIME_SECONDS: Count(0, 'Lifetime of a session, seconds; 0 for no end.'),
-  AGENT_IDLE_SECONDS: Count(
+  AGENT_IDLE_SECONDS: Seconds(
     60,
     'An unused sandbox gives its processes back after this long; the workspace stays.',
     1,
@@ -155,7 +158,7 @@ export const Settings = Type.Object({
     'Bytes that one session may send and receive, counted anew when the service starts. Then everything is refused.',
     1,
   ),
-  EGRESS_IDLE_SECONDS: Count(120, 'A network connection on which nothing moves is cut after this long.', 1),
+  EGRESS_IDLE_SECONDS: Seconds(120, 'A network connection on which nothing moves is cut after this long.', 1),
   SANDBOX_DRIVER: stringEnum(['bubblewrap', 'oci'], {
     default: 'bubblewrap',
     description:
@@ -185,7 +188,7 @@ export const Settings = Type.Object({
   }),
   SANDBOX_UID_FIRST: Count(200_000, 'As root: first of the host uids given to sandboxes.', 1000),
   SANDBOX_UID_COUNT: Count(65_536, 'As root: how many uids.', 1),
-  SHUTDOWN_GRACE_SECONDS: Count(
+  SHUTDOWN_GRACE_SECONDS: Seconds(
     10,
     'Time that running tasks get at SIGTERM before they end as interrupted, seconds.',
   ),

@@ -56,6 +56,7 @@ t.test('a wrong value is refused with its key, its value and the rule', async (t
     [{ PORT: 'http' }, /^PORT=http: must be integer$/],
     [{ PORT: '70000' }, /^PORT=70000: must be <= 65535$/],
     [{ LOG_LEVEL: 'loud' }, /^LOG_LEVEL=loud: .*trace, debug, info/],
+    [{ MAX_TIMEOUT_SECONDS: '2500000' }, /^MAX_TIMEOUT_SECONDS=2500000: must be <= 2000000$/],
     [{ MAX_SESSIONS: '0' }, /^MAX_SESSIONS=0: must be >= 1$/],
     [
       { ISOLATION_MAX: 'landlock' },
