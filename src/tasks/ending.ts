@@ -44,7 +44,7 @@ interface Limits {
 
 /** Of a limit that ended it: what it was, and how far it got. */
 export function limitFacts(
-  { cause, code, peakBytes }: EndingFacts,
+  { cause, code, limitBytes, peakBytes }: EndingFacts,
   limits: Limits,
   peakMemoryBytes: number | undefined,
 ): Pick<Ending, 'limitBytes' | 'peakBytes'> {
@@ -58,7 +58,8 @@ export function limitFacts(
       // With a code it was the disk of the service, and not the session's share.
       return code ? {} : { limitBytes: limits.diskMb * MIB };
     case 'outputLimit':
-      return { limitBytes: limits.maxOutputBytes };
+      // It may have been what its session holds.
+      return { limitBytes: limitBytes ?? limits.maxOutputBytes };
     default:
       return {};
   }

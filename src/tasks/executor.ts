@@ -156,7 +156,9 @@ export class Executor {
       onLimit: (whose) =>
         task.ending.record({
           cause: 'outputLimit',
-          ...(whose === 'session' ? { message: sessionFull(MAX_SESSION_STORED_BYTES) } : {}),
+          ...(whose === 'session'
+            ? { limitBytes: MAX_SESSION_STORED_BYTES, message: sessionFull(MAX_SESSION_STORED_BYTES) }
+            : {}),
         }),
       onError: (error) => {
         this.#options.log.error({ err: error, taskId: task.facts.taskId }, 'output could not be stored');

@@ -102,7 +102,7 @@ t.test(
     const over = await world.python(sessionId, print('o', 2_000_000));
     t.match(over, {
       status: 'failure',
-      ending: { cause: 'outputLimit', message: /session holds the 3000000 bytes/ },
+      ending: { cause: 'outputLimit', limitBytes: 3_000_000, message: /session holds the 3000000 bytes/ },
     });
     const kept = Number(over.outputs!.stdoutBytes);
     t.ok(kept > 900_000 && kept < 1_000_000, `${kept} bytes fitted`);
