@@ -10,6 +10,9 @@ import { incompleteTail } from './utf8.js';
 /** Most bytes of one event, and how long bytes may wait for others. */
 const EVENT_BYTES = 64 * 1024;
 const JOIN_MS = 20;
+/** About as much is appended at once: little enough that nothing else waits long while it is made into events, and that
+ *  readers who keep up are served from the journal's tail instead of the store. */
+const APPEND_BYTES = 256 * 1024;
 /** From so many unstored bytes on the task waits, until half of them are stored. */
 const MAX_UNSTORED_BYTES = 4 * 1024 * 1024;
 
@@ -92,7 +95,11 @@ export class OutputWriter {
 
   /** Sends everything, incomplete characters too, and waits until it is stored or refused. To be called at the end. */
   async flush(): Promise<void> {
-    while (this.#appending) await this.#appending;
+    for (;;) {
+      await this.#appending;
+      if (this.#waitingBytes === 0) break;
+      if (!this.#appending) this.#send({ atTheEnd: false });
+    }
     this.#send({ atTheEnd: true });
     await this.#appending;
   }
@@ -116,15 +123,30 @@ export class OutputWriter {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     if (this.#failed) return;
-    const events = this.#segments.flatMap(({ stream, chunks }) => this.#eventsOf(stream, chunks, false));
-    this.#segments = [];
-    this.#waitingBytes = 0;
+    const events = this.#takeSegments().flatMap(({ stream, chunks }) =>
+      this.#eventsOf(stream, chunks, false),
+    );
     if (atTheEnd) {
       events.push(...this.#eventsOf('stdout', [], true), ...this.#eventsOf('stderr', [], true));
     }
     if (events.length === 0) return;
     this.#lastSent = this.#now();
     this.#appending = this.#append(events).then(() => this.#goOn(events));
+  }
+
+  /** What came first of what waits, as much as is appended at once. */
+  #takeSegments(): Segment[] {
+    const taken: Segment[] = [];
+    let bytes = 0;
+    while (this.#segments.length > 0 && bytes < APPEND_BYTES) {
+      const { stream, chunks } = this.#segments[0]!;
+      let count = 0;
+      while (count < chunks.length && bytes < APPEND_BYTES) bytes += chunks[count++]!.length;
+      taken.push({ stream, chunks: chunks.splice(0, count) });
+      if (chunks.length === 0) this.#segments.shift();
+    }
+    this.#waitingBytes -= bytes;
+    return taken;
   }
 
   /** Cut into pieces that end with whole characters; the beginning of a character is held for the next time. */

@@ -110,6 +110,29 @@ t.test('nothing is on its way to the store behind what may yet be refused', asyn
   t.same(writer.tail('stderr'), { text: '', truncated: false });
 });
 
+t.test(
+  'however much waits, little is made into events at once, and the end comes after all of it',
+  async (t) => {
+    const { writer, appends } = heldUpWriter();
+    const chunk = (n: number) => Buffer.alloc(48 * 1024, 97 + (n % 26));
+    const written = Array.from({ length: 80 }, (_, n) => chunk(n));
+    for (const [n, bytes] of written.entries()) {
+      // Nothing is stored meanwhile, so all but the first waits.
+      writer.write(n % 40 === 39 ? 'stderr' : 'stdout', bytes);
+    }
+    const flushed = writer.flush();
+    await storeAll(appends);
+    await flushed;
+    for (const { events } of appends) {
+      const bytes = events.reduce((sum, event) => sum + event.bytes.length, 0);
+      t.ok(bytes <= 304 * 1024, `${bytes} bytes in one append`);
+    }
+    const stored = Buffer.concat(appends.flatMap(({ events }) => events.map(({ bytes }) => bytes)));
+    t.ok(stored.equals(Buffer.concat(written)), 'in the order of arrival');
+    t.same(writer.bytes, { stdout: 78 * 48 * 1024, stderr: 2 * 48 * 1024 });
+  },
+);
+
 t.test('bytes that wait are sent after a moment, without any more coming', async (t) => {
   const { writer, stored, store } = await storedWriter(t);
   writer.write('stdout', Buffer.from('a'));
@@ -208,10 +231,14 @@ t.test(
     const waiting = asked.then(() => {
       letOn = true;
     });
-    appends[0]!.store();
-    await new Promise(setImmediate);
-    t.equal(letOn, false);
-    appends[1]!.store();
+    let stored = 0;
+    for (let next = 0; !letOn; next++) {
+      t.ok(stored < written / 2, `${stored} bytes are stored`);
+      stored += appends[next]!.events.reduce((sum, { bytes }) => sum + bytes.length, 0);
+      appends[next]!.store();
+      await new Promise(setImmediate);
+    }
+    t.ok(stored >= written / 2);
     await waiting;
     t.equal(writer.write('stdout', chunk), undefined);
   },
