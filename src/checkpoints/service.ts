@@ -135,7 +135,7 @@ export class Checkpoints {
     checkpointId: string,
     sandbox: Pick<Sandbox, 'writeTree'>,
   ): Promise<void> {
-    const startedAt = this.#now();
+    const startedAt = performance.now();
     const row = await this.#find(principal, checkpointId);
     const { signal } = this.#closing;
     const file = await this.#openFile(row);
@@ -152,13 +152,16 @@ export class Checkpoints {
     } finally {
       await file.close();
     }
-    this.#options.log.info({ checkpointId, durationMs: this.#now() - startedAt }, 'checkpoint restored');
+    this.#options.log.info(
+      { checkpointId, durationMs: Math.round(performance.now() - startedAt) },
+      'checkpoint restored',
+    );
   }
 
   async #take(held: Held, name: string | null, consistency: Consistency): Promise<Checkpoint> {
     this.#options.requireDisk();
     const id = newId('ckp');
-    const startedAt = this.#now();
+    const startedAt = performance.now();
     const row = await this.#make(id, held, name, consistency).catch(async (error: unknown) => {
       await this.#directory.remove(id);
       throw isDiskFull(error) ? new OutOfDisk(error) : error;
@@ -168,7 +171,7 @@ export class Checkpoints {
         checkpointId: id,
         sessionId: row.session_id,
         sizeBytes: row.size_bytes,
-        durationMs: this.#now() - startedAt,
+        durationMs: Math.round(performance.now() - startedAt),
       },
       'checkpoint created',
     );

@@ -167,8 +167,8 @@ async function pidFrom(pidFile: string, ended: Promise<unknown>): Promise<number
   void ended.then(() => {
     isOver = true;
   });
-  const giveUpAt = Date.now() + STARTED_WITHIN_MS;
-  while (!isOver && Date.now() < giveUpAt) {
+  const giveUpAt = performance.now() + STARTED_WITHIN_MS;
+  while (!isOver && performance.now() < giveUpAt) {
     const pid = Number(await readFile(pidFile, 'utf8').catch(() => ''));
     if (pid > 0) return pid;
     await sleep(LOOK_EVERY_MS);

@@ -22,7 +22,7 @@ export class LiveSession {
   readonly accepting = { lane: 0, background: 0 };
   /** Its tasks were told to end, and are not over yet. */
   isKilling = false;
-  /** An end that failed is not tried again before this time. */
+  /** An end that failed is not tried again before this time of the steady clock. */
   endPostponedUntil = 0;
   /** Warnings already sent for the end that is near. */
   readonly warned = new Set<number>();

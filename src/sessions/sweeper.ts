@@ -13,12 +13,16 @@ export interface SweeperOptions {
   readonly sessions: Pick<Sessions, 'allLive' | 'end'>;
   readonly journal: Journal;
   readonly log: Logger;
+  /** Epoch milliseconds. */
   readonly now?: () => number;
+  /** Milliseconds of a clock that only goes forward. */
+  readonly steadyNow?: () => number;
 }
 
 export class Sweeper {
   readonly #options: SweeperOptions;
   readonly #now: () => number;
+  readonly #steadyNow: () => number;
   #timer: NodeJS.Timeout | undefined;
   #sweeping: Promise<void> | undefined;
   readonly #ends = new Set<Promise<void>>();
@@ -26,6 +30,7 @@ export class Sweeper {
   constructor(options: SweeperOptions) {
     this.#options = options;
     this.#now = options.now ?? Date.now;
+    this.#steadyNow = options.steadyNow ?? (() => performance.now());
   }
 
   start(): void {
@@ -51,7 +56,7 @@ export class Sweeper {
 
   async #round(): Promise<void> {
     for (const live of this.#options.sessions.allLive) {
-      if (live.endPostponedUntil > this.#now()) continue;
+      if (live.endPostponedUntil > this.#steadyNow()) continue;
       if (live.isEndStuck) this.#end(live, live.row.state_reason ?? 'deleted', live.row.end_checkpoint);
       else if (!live.isEnding) await this.#watchExpiry(live);
     }
@@ -68,7 +73,7 @@ export class Sweeper {
   /** Not waited for in the round: one slow end must not keep the others from theirs. */
   #end(live: LiveSession, reason: string, checkpointName: string | null): void {
     const end = this.#options.sessions.end(live, { reason, checkpointName }).catch((error: unknown) => {
-      live.endPostponedUntil = this.#now() + RETRY_END_MS;
+      live.endPostponedUntil = this.#steadyNow() + RETRY_END_MS;
       this.#options.log.error({ err: error, sessionId: live.row.session_id }, 'session could not be ended');
     });
     this.#ends.add(end);

@@ -137,10 +137,10 @@ export class Group {
 
 /** Asks again and again, first often and then more rarely, until the answer is yes or the time is over. */
 export async function until(isSo: () => Promise<boolean>, withinMs: number): Promise<boolean> {
-  const giveUpAt = Date.now() + withinMs;
+  const giveUpAt = performance.now() + withinMs;
   for (let pauseMs = 1; ; pauseMs = Math.min(pauseMs * 2, 50)) {
     if (await isSo()) return true;
-    if (Date.now() >= giveUpAt) return false;
+    if (performance.now() >= giveUpAt) return false;
     await sleep(pauseMs);
   }
 }
