@@ -9,11 +9,12 @@ import {
   IdempotencyInProgress,
   IdempotencyMismatch,
   IdempotencyOutcomeUnknown,
+  StoreUnavailable,
   ValidationFailed,
 } from '../errors.js';
 import type { IdempotencyRow } from '../store/schema.js';
 import type { Statement } from '../store/store.js';
-import type { IdempotencyRecords, RecordKey } from './idempotency-records.js';
+import type { IdempotencyRecords, RecordKey, StoredReply } from './idempotency-records.js';
 import { PROBLEM_TYPE } from './problem-schema.js';
 import { requestDigest } from './request-digest.js';
 
@@ -43,9 +44,13 @@ const KEPT_HEADERS = ['content-type', 'location', 'etag'];
 export function honourIdempotencyKeys(app: FastifyInstance, records: IdempotencyRecords): void {
   /** Calls under way that will store their reply. */
   const recorded = new WeakMap<FastifyRequest, RecordKey>();
+  const running = new Set<string>();
   /** Submissions under way: they have no record until they are accepted. */
   const submitting = new Set<string>();
   const submissions = new WeakMap<FastifyRequest, string>();
+  /** Calls that are over and whose record still says `running`, since the store did not take their end: how to store it
+   *  after all. Done when a repeat comes; a restart calls them unknown. */
+  const unsettled = new Map<string, () => Promise<void>>();
 
   app.decorateRequest('idempotency', null);
 
@@ -70,9 +75,10 @@ export function honourIdempotencyKeys(app: FastifyInstance, records: Idempotency
       return;
     }
 
-    const earlier = await records.begin(record, bodyHash);
+    const earlier = await begin(record, bodyHash);
     if (!earlier) {
       recorded.set(request, record);
+      running.add(JSON.stringify(record));
       return;
     }
     requireSameRequest(earlier, bodyHash);
@@ -80,6 +86,27 @@ export function honourIdempotencyKeys(app: FastifyInstance, records: Idempotency
     if (earlier.state === 'running') throw new IdempotencyInProgress(key);
     return replay(reply, earlier);
   });
+
+  async function begin(record: RecordKey, bodyHash: string): Promise<IdempotencyRow | undefined> {
+    const name = JSON.stringify(record);
+    const settle = unsettled.get(name);
+    if (settle && unsettled.delete(name)) await orLater(name, settle);
+    try {
+      return await records.begin(record, bodyHash);
+    } catch (error) {
+      // It may have been stored although the call never starts.
+      if (error instanceof StoreUnavailable && error.outcome === 'unknown' && !running.has(name))
+        unsettled.set(name, () => records.forget(record));
+      throw error;
+    }
+  }
+
+  async function orLater(name: string, settle: () => Promise<void>): Promise<void> {
+    await settle().catch((error: unknown) => {
+      unsettled.set(name, settle);
+      throw error;
+    });
+  }
 
   /** Reserves the key until the reply is sent, and then looks once more: the first request may have had its task
    *  accepted and been answered since the last look. */
@@ -97,16 +124,17 @@ export function honourIdempotencyKeys(app: FastifyInstance, records: Idempotency
     const record = recorded.get(request);
     if (!record) return;
     recorded.delete(request);
+    const name = JSON.stringify(record);
     const body = bytesOf(payload);
+    const stored = body && isFinal(reply, body) && { ...kept(reply), body };
+    const settle = () => (stored ? records.complete(record, stored) : records.forget(record));
     try {
-      if (body && isFinal(reply, body)) {
-        await records.complete(record, { status: reply.statusCode, headers: keptHeaders(reply), body });
-      } else {
-        await records.forget(record);
-      }
+      await orLater(name, settle);
     } catch (error) {
-      // The work is done and its reply is true; only a repeat will not find it.
+      // The work is done and its reply is true; a repeat tries again to store it.
       request.log.error({ err: error }, 'idempotency record not stored');
+    } finally {
+      running.delete(name);
     }
   });
 }
@@ -148,8 +176,10 @@ function bytesOf(payload: unknown): Buffer | undefined {
   return typeof payload === 'string' || Buffer.isBuffer(payload) ? Buffer.from(payload) : undefined;
 }
 
-function keptHeaders(reply: FastifyReply): Record<string, string> {
-  return Object.fromEntries(
-    KEPT_HEADERS.flatMap((name) => (reply.hasHeader(name) ? [[name, String(reply.getHeader(name))]] : [])),
-  );
+function kept(reply: FastifyReply): Pick<StoredReply, 'status' | 'headers'> {
+  const headers = KEPT_HEADERS.filter((name) => reply.hasHeader(name));
+  return {
+    status: reply.statusCode,
+    headers: Object.fromEntries(headers.map((name) => [name, String(reply.getHeader(name))])),
+  };
 }

@@ -1,7 +1,13 @@
 import { Type } from '@sinclair/typebox';
 import { pino } from 'pino';
 import t, { type Test } from 'tap';
-import { CapacityExceeded, SessionNotFound, TooManyTasks } from '../../src/errors.js';
+import {
+  CapacityExceeded,
+  OutOfDisk,
+  SessionNotFound,
+  StoreUnavailable,
+  TooManyTasks,
+} from '../../src/errors.js';
 import { guardAccess } from '../../src/http/auth.js';
 import { honourIdempotencyKeys } from '../../src/http/idempotency.js';
 import { IdempotencyRecords, KEPT_MS } from '../../src/http/idempotency-records.js';
@@ -232,6 +238,60 @@ t.test('crash: what was running when the service died is answered with an unknow
     retryable: false,
   });
 });
+
+t.test('an end that the store did not take is stored when a repeat comes', async (t) => {
+  const ran = { times: 0 };
+  const broken = { writes: 0 };
+  const made = await world(t, (app) => {
+    app.post('/work', async () => {
+      ran.times += 1;
+      broken.writes = 2;
+      return { times: ran.times };
+    });
+    app.post('/fail', async () => {
+      ran.times += 1;
+      broken.writes = ran.times === 1 ? 2 : 0;
+      throw new CapacityExceeded(50);
+    });
+  });
+  const { store } = made;
+  const write = store.write.bind(store);
+  store.write = async (unit) => {
+    if (broken.writes === 0) return write(unit);
+    broken.writes -= 1;
+    throw new OutOfDisk(new Error('full'));
+  };
+  t.strictSame((await made.send('/work')).json(), { times: 1 }, 'it is done, and says so');
+  t.match((await made.send('/work')).json(), { status: 507, code: 'OUT_OF_DISK' }, 'the store is still full');
+  const repeat = await made.send('/work');
+  t.strictSame(repeat.json(), { times: 1 });
+  t.equal(repeat.headers['idempotency-replayed'], 'true');
+
+  ran.times = 0;
+  t.equal((await made.send('/fail')).statusCode, 503);
+  t.equal((await made.send('/fail')).statusCode, 507);
+  t.equal((await made.send('/fail')).statusCode, 503, 'a new attempt, and not one that runs for ever');
+  t.equal(ran.times, 2);
+});
+
+t.test(
+  'a call that never began, since nobody could say whether it was recorded, may begin later',
+  async (t) => {
+    let ran!: { times: number };
+    const { send, store } = await world(t, (app) => {
+      ran = counter(app);
+    });
+    const write = store.write.bind(store);
+    store.write = async (unit) => {
+      store.write = write;
+      await write(unit);
+      throw new StoreUnavailable(new Error('its thread died'));
+    };
+    t.match((await send('/count', { a: 1 })).json(), { status: 503, code: 'STORE_UNAVAILABLE' });
+    t.equal((await send('/count', { a: 1 })).statusCode, 201);
+    t.equal(ran.times, 1);
+  },
+);
 
 t.test('a client that goes away does not free its key: the reply is stored for the repeat', async (t) => {
   const gate = { open: () => {}, entered: () => {} };
