@@ -21,16 +21,22 @@ t.test(
     await Promise.all([own.said('here'), alone.said('here')]);
 
     // What bubblewrap starts has its name for a moment.
-    const { members, bubblewraps } = await until(async () => {
+    const { members, bubblewraps, numbers } = await until(async () => {
       const all = processesBelow(process.pid);
       const found = all.filter(({ name }) => name === 'bwrap').map(({ pid }) => pid);
-      return found.length === 2 && { members: all.map(({ pid }) => pid), bubblewraps: found };
+      return (
+        found.length === 2 && {
+          members: all.map(({ pid }) => pid),
+          bubblewraps: found,
+          numbers: new Set(all.flatMap(({ innerPids }) => innerPids)),
+        }
+      );
     });
     const wanted = { uid: sandbox.uid ?? process.getuid!(), nested: driver.isolation.level === 'full' };
     const seen = new Set<number>();
     for (const launchedPid of bubblewraps) {
       const below = new Set(processesBelow(launchedPid).map(({ pid }) => pid));
-      for (let keeperPid = 1; keeperPid < 8; keeperPid += 1) {
+      for (const keeperPid of numbers) {
         const found = await keeperAndMain(members, keeperPid, { launchedPid, ...wanted });
         t.ok(
           found.every((pid) => below.has(pid)),
