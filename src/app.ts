@@ -142,6 +142,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
   const freeSpace = new FreeSpace({
     directories: [config.DATA_DIR, config.CHECKPOINT_DIR],
     floorBytes: config.MIN_FREE_DISK_MB * 1024 * 1024,
+    unwrittenBytes: () => driver.unwrittenBytes(),
     log,
     whileLow: (error) => tasks.endWriters(error),
   });

@@ -11,6 +11,8 @@ export interface FreeSpaceOptions {
   readonly directories: readonly string[];
   /** 0: no floor. */
   readonly floorBytes: number;
+  /** What has been promised to workspaces and is not written: the disk does not know of it yet. Default: nothing. */
+  readonly unwrittenBytes?: () => Promise<number>;
   readonly log: Logger;
   /** Called at every look that finds too little, so that what began meanwhile is met, too. */
   readonly whileLow: (error: DiskAlmostFull) => void;
@@ -28,7 +30,7 @@ export class FreeSpace {
     this.#options = options;
   }
 
-  /** On the fullest of the disks, at the last look. */
+  /** On the fullest of the disks, at the last look, without what is promised. */
   get freeBytes(): number {
     return this.#freeBytes;
   }
@@ -53,11 +55,13 @@ export class FreeSpace {
   }
 
   async #look(): Promise<void> {
-    const { directories, floorBytes, log, whileLow } = this.#options;
+    const { directories, floorBytes, unwrittenBytes, log, whileLow } = this.#options;
     this.#isLooking = true;
     try {
+      const unwritten = (await unwrittenBytes?.()) ?? 0;
       const disks = await Promise.all(directories.map((directory) => statfs(directory)));
-      this.#freeBytes = Math.min(...disks.map(({ bavail, bsize }) => bavail * bsize));
+      const free = Math.min(...disks.map(({ bavail, bsize }) => bavail * bsize));
+      this.#freeBytes = Math.max(0, free - unwritten);
     } catch (error) {
       log.warn({ err: error }, 'free space not known');
     } finally {

@@ -70,7 +70,7 @@ export class BubblewrapSandbox implements Sandbox {
     private readonly host: SandboxHost,
     private spec: SandboxSpec,
     private readonly workspace: Workspace,
-    private readonly disk: WorkspaceDisk,
+    readonly disk: WorkspaceDisk,
   ) {
     this.#watch = new LimitWatch({
       limits: spec.limits,

@@ -13,7 +13,7 @@ import type { Builder } from './builder.js';
 import { bubblewrap } from './builders.js';
 import { EGRESS_LIMITS, type EgressLimits } from './egress-budget.js';
 import { HostDirectories, instanceOf } from './host-directories.js';
-import type { WorkspaceDisk } from './limits/disk.js';
+import { unwrittenBytes, type WorkspaceDisk } from './limits/disk.js';
 import { findLimiter } from './limits/find.js';
 import { findDiskLimiter } from './limits/find-disk.js';
 import type { Limiter } from './limits/limits.js';
@@ -136,10 +136,15 @@ export class BubblewrapDriver implements SandboxDriver {
     }
   }
 
+  unwrittenBytes(): Promise<number> {
+    return unwrittenBytes([...this.#sandboxes.values()].map(({ disk }) => disk));
+  }
+
   async attach(spec: SandboxSpec, uid: number | null): Promise<Sandbox> {
     const host = this.#hostOrRefusal();
     const workspace = this.#workspace(host, spec.id, uid);
     if (!workspace.exists()) throw new Error(`the workspace of ${spec.id} is gone`);
+    if (this.#uids !== null && uid === 0) throw new Error(`the workspace of ${spec.id} belongs to root`);
     if (uid !== null) this.#uids?.claim(uid);
     await killAllIn(workspace);
     return this.#add(host, spec, workspace, await host.disks.attach(workspace, spec.limits));
@@ -150,15 +155,24 @@ export class BubblewrapDriver implements SandboxDriver {
     await host.limiter.sweep(keepIds);
     for (const { id, uid } of await workspacesBelow(host.directories.workspaces)) {
       if (keepIds.has(id) || this.#sandboxes.has(id)) continue;
-      // Without its workspace directory there is nothing inside that anybody could own.
-      const sandbox = await this.attach({ ...SWEPT, id }, this.#uids && uid).catch(() => null);
-      if (sandbox) await sandbox.remove();
-      else {
-        const workspace = this.#workspace(host, id, null);
-        await host.disks.scrap(workspace);
-        workspace.removeEmpty();
+      try {
+        await this.#sweepOne(host, id, uid);
+      } catch (error) {
+        // What is in the way here is no reason to serve nobody; the next start tries again.
+        this.#options.log.warn({ err: error, id }, 'a workspace of an earlier run could not be removed');
       }
     }
+  }
+
+  async #sweepOne(host: SandboxHost, id: string, uid: number | null): Promise<void> {
+    // Still root's: the service was killed before it gave it away, so that nobody has written there.
+    const isOurs = this.#uids !== null && uid === 0;
+    // Without its workspace directory there is nothing inside that anybody could own.
+    const sandbox = isOurs ? null : await this.attach({ ...SWEPT, id }, this.#uids && uid).catch(() => null);
+    if (sandbox) return sandbox.remove();
+    const workspace = this.#workspace(host, id, null);
+    await host.disks.scrap(workspace);
+    workspace.removeEmpty();
   }
 
   async #start(): Promise<void> {

@@ -115,6 +115,8 @@ export interface SandboxDriver {
   takeSpare(limits: SandboxLimits): SpareSandbox | null;
   /** From now on some stand ready; to be called after `sweep`, which would take them for leftovers. */
   keepSpares(): void;
+  /** Of all workspaces: what they hold and the host's disk does not know of yet, since it was not written. */
+  unwrittenBytes(): Promise<number>;
   /** Finds the workspace of an earlier run of the service; kills what may still run in it. */
   attach(spec: SandboxSpec, uid: number | null): Promise<Sandbox>;
   /** Removes workspaces, cgroups and sockets of sandboxes that are not in this list; for the start. */

@@ -19,6 +19,20 @@ t.test('below the floor work is refused with the numbers, and whoever began mean
   await until(async () => told.length > 1);
 });
 
+t.test('what was promised and is not written is not free', async (t) => {
+  const space = new FreeSpace({
+    directories: [t.testdir()],
+    floorBytes: 1,
+    unwrittenBytes: async () => Number.MAX_SAFE_INTEGER,
+    log: silent,
+    whileLow: () => {},
+  });
+  t.teardown(() => space.close());
+  await space.start();
+  t.equal(space.freeBytes, 0);
+  t.throws(() => space.require(), { code: 'OUT_OF_DISK' });
+});
+
 t.test('with room, or without a floor, nobody is refused', async (t) => {
   const directory = t.testdir();
   for (const [path, floorBytes] of [

@@ -84,6 +84,24 @@ t.test('workspaces that nobody knows any more are swept away, others stay', asyn
   await t.rejects(second.attach(lost, null), { message: /is gone/ });
 });
 
+t.test(
+  'what a killed service had made and not yet given away is never run in, and is no reason not to start',
+  { skip: !isRoot && 'needs root' },
+  async (t) => {
+    const dataDir = await directory(t);
+    const workspaces = join(dataDir, 'sandboxes/workspaces');
+    const driver = await startDriver(t, { dataDir });
+    for (const path of ['ses_empty/workspace', 'ses_full/workspace/precious']) {
+      mkdirSync(join(workspaces, path), { recursive: true });
+    }
+    await driver.sweep(new Set());
+    // A sandbox of its owner, which is root, would have removed the other as well.
+    t.same(readdirSync(workspaces), ['ses_full']);
+    t.ok(existsSync(join(workspaces, 'ses_full/workspace/precious')));
+    await t.rejects(driver.attach(sandboxSpec({ id: 'ses_full' }), 0), { message: /belongs to root/ });
+  },
+);
+
 t.test('closing leaves nothing of this run', async (t) => {
   const dataDir = await directory(t);
   const driver = await startDriver(t, { dataDir });

@@ -2,9 +2,13 @@
 // inside, and gone in one step. The blocks that make up an empty file system are few and always the same, so they are
 // written instead of running mkfs each time.
 import { existsSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { DiskPlace, DiskSize, WorkspaceDisk } from './disk.js';
+import { type DiskPlace, type DiskSize, kernelDiskUse, type WorkspaceDisk } from './disk.js';
 import type { HostDisk } from './host-disk.js';
+
+/** What stat(2) counts in, whatever the file system. */
+const STAT_BLOCK_BYTES = 512;
 
 export async function createImage(
   host: HostDisk,
@@ -44,6 +48,15 @@ class DiskImage implements WorkspaceDisk {
     { directory, path }: DiskPlace,
   ) {
     this.names = { image: join(directory, 'disk.img'), at: path };
+  }
+
+  /** Of a file in the image the page cache holds what the image itself, which is sparse, has no blocks for yet. */
+  async unwrittenBytes(): Promise<number> {
+    const [{ diskBytes }, { blocks }] = await Promise.all([
+      kernelDiskUse(this.names.at),
+      stat(this.names.image),
+    ]);
+    return Math.max(0, diskBytes - blocks * STAT_BLOCK_BYTES);
   }
 
   detach(): Promise<void> {

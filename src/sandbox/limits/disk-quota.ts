@@ -36,6 +36,10 @@ class DiskQuota implements WorkspaceDisk {
     private readonly project: number,
   ) {}
 
+  async unwrittenBytes(): Promise<number> {
+    return 0;
+  }
+
   async detach(): Promise<void> {}
 
   async discard(): Promise<boolean> {

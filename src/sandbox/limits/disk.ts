@@ -1,6 +1,6 @@
 // What holds a workspace to its size: the kernel, by a project quota or an ext4 image of its own, or else a watcher
 // that looks at the tree again and again.
-import { statfs } from 'node:fs/promises';
+import { readFile, statfs } from 'node:fs/promises';
 
 export const DISK_KINDS = ['quota', 'image', 'watcher'] as const;
 export type DiskKind = (typeof DISK_KINDS)[number];
@@ -33,6 +33,8 @@ export interface DiskLimiter {
 
 export interface WorkspaceDisk {
   readonly kind: DiskKind;
+  /** What it holds and the host's disk does not know of yet. */
+  unwrittenBytes(): Promise<number>;
   /** Undoes what is not to outlive the service; the workspace stays. */
   detach(): Promise<void>;
   /** Before the workspace goes. True when all that was in it is gone with this. */
@@ -42,6 +44,7 @@ export interface WorkspaceDisk {
 /** No help from the kernel. */
 export const WATCHED: WorkspaceDisk = {
   kind: 'watcher',
+  unwrittenBytes: async () => 0,
   detach: async () => {},
   discard: async () => false,
 };
@@ -63,4 +66,21 @@ export async function kernelDiskUse(
     freeBytes: bavail * bsize,
     freeInodes: ffree,
   };
+}
+
+/** Less than this waits on any host all the time. */
+const LITTLE_BYTES = 16 * 1024 ** 2;
+
+/** What these hold and the host's disk does not know of yet. They are asked only when there is much of it: nobody can
+ *  hold more than waits in the page cache of the whole host. */
+export async function unwrittenBytes(disks: readonly WorkspaceDisk[]): Promise<number> {
+  const text = await readFile('/proc/meminfo', 'utf8');
+  const waiting = [...text.matchAll(/^(?:Dirty|Writeback):\s+(\d+) kB$/gm)].reduce(
+    (sum, [, kib]) => sum + Number(kib) * 1024,
+    0,
+  );
+  if (waiting < LITTLE_BYTES) return disks.length > 0 ? waiting : 0;
+  // One that is being removed has nothing to say.
+  const each = await Promise.all(disks.map((disk) => disk.unwrittenBytes().catch(() => 0)));
+  return each.reduce((sum, bytes) => sum + bytes, 0);
 }

@@ -17,6 +17,7 @@ import t, { type Test } from 'tap';
 import type { DiskPlace } from '../../../src/sandbox/limits/disk.js';
 import { attachImage, createImage } from '../../../src/sandbox/limits/disk-image.js';
 import { HostDisk } from '../../../src/sandbox/limits/host-disk.js';
+import { until } from '../../helpers/event-client.js';
 import { processesBelow } from '../../helpers/processes.js';
 
 const MIB = 1024 * 1024;
@@ -183,4 +184,15 @@ t.test('what was discarded is gone, mount and file', { skip }, async (t) => {
   t.notOk(existsSync(join(place.path, 'data')));
   t.notOk(existsSync(join(place.directory, 'disk.img')));
   await disk.discard();
+});
+
+t.test('what is in it and waits to be written is said, until it is on the disk', { skip }, async (t) => {
+  const { place, disk } = await image(t);
+  // Somebody else may write everything to the disk at any moment.
+  await until(async () => {
+    writeFileSync(join(place.path, 'big'), Buffer.alloc(10 * MIB, 1));
+    return (await disk.unwrittenBytes()) > 8 * MIB;
+  });
+  execFileSync('sync', ['--file-system', place.path]);
+  t.ok((await disk.unwrittenBytes()) < MIB);
 });
