@@ -7,7 +7,8 @@ import { createLogger } from '../observability/logger.js';
 import { builderFor } from '../sandbox/builders.js';
 import { findLimiter } from '../sandbox/limits/find.js';
 import { findDiskLimiter } from '../sandbox/limits/find-disk.js';
-import { probeIsolation } from '../sandbox/probe.js';
+import type { Limiter } from '../sandbox/limits/limits.js';
+import { probeIsolation, withLimits } from '../sandbox/probe.js';
 import type { IsolationReport } from '../sandbox/sandbox.js';
 import { isHostRoot } from '../sandbox/uids.js';
 
@@ -39,7 +40,7 @@ export async function runDoctor(
       // The last of the range, which a running service reaches last.
       uid: isRoot ? config.SANDBOX_UID_FIRST + config.SANDBOX_UID_COUNT - 1 : null,
     });
-    const report = probed.level === null ? probed : await withDisk(probed, config, isRoot);
+    const report = probed.level === null ? probed : await withDisk(probed, config, { limiter, isRoot });
     write(args.includes('--json') ? `${JSON.stringify(report, null, 2)}\n` : describeIsolation(report));
     return report.level === null ? 1 : 0;
   } finally {
@@ -48,7 +49,11 @@ export async function runDoctor(
 }
 
 /** What would hold workspaces to their size, tried on the disk of `DATA_DIR`, which need not be there yet. */
-async function withDisk(report: IsolationReport, config: Config, isRoot: boolean): Promise<IsolationReport> {
+async function withDisk(
+  report: IsolationReport,
+  config: Config,
+  { limiter, isRoot }: { limiter: Limiter; isRoot: boolean },
+): Promise<IsolationReport> {
   let parent = config.DATA_DIR;
   while (!existsSync(parent)) parent = dirname(parent);
   const directory = await mkdtemp(join(parent, '.doctor-'));
@@ -63,7 +68,7 @@ async function withDisk(report: IsolationReport, config: Config, isRoot: boolean
       log: createLogger({ level: 'silent', format: 'json' }),
     });
     await disks.close();
-    return { ...report, limits: { ...report.limits, disk: disks.kind } };
+    return withLimits(report, { limiter, disks, isRoot });
   } catch (error) {
     const what = error instanceof Error ? error.message : String(error);
     const fix = 'Set DISK_LIMIT=auto, or see "Size of workspaces" in docs/operations.md.';

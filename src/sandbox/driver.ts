@@ -18,7 +18,7 @@ import { findLimiter } from './limits/find.js';
 import { findDiskLimiter } from './limits/find-disk.js';
 import type { Limiter } from './limits/limits.js';
 import { unpackPip } from './pip-copy.js';
-import { probeIsolation } from './probe.js';
+import { probeIsolation, withLimits } from './probe.js';
 import type {
   DiskLimitSetting,
   IsolationLevel,
@@ -220,8 +220,7 @@ export class BubblewrapDriver implements SandboxDriver {
         log,
       });
       this.#undo.push('disks', () => disks.close());
-      const { limits } = this.#isolation;
-      this.#isolation = { ...this.#isolation, limits: { ...limits, disk: disks.kind } };
+      this.#isolation = withLimits(this.#isolation, { limiter, disks, isRoot });
       const unpacking = new AbortController();
       const pip = unpackPip(directories.pipAtHome, PYTHON, unpacking.signal);
       pip.catch((error: unknown) => {

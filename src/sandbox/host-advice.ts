@@ -73,6 +73,49 @@ export function adviseOnFailure(said: string, traits: HostTraits): Advice {
   };
 }
 
+/** What keeps each way from being used, by its name. */
+export type Against = Readonly<Record<string, string>>;
+
+const CGROUP_FIXES = {
+  docker:
+    'Start the container with a writable /sys/fs/cgroup of its own: --cgroupns=private -v /sys/fs/cgroup:/sys/fs/cgroup:rw, or --privileged.',
+  podman:
+    'Start the container with --cgroupns=private and --security-opt unmask=/sys/fs/cgroup, its cgroup delegated to it.',
+  kubernetes:
+    'Let the container write its own cgroup: cgroup_writable in the runtime (containerd 2.1 and newer), or a privileged container. The limits of the pod hold all sessions together meanwhile.',
+} as const;
+
+/** Where tasks run, and their limits do not rest on control groups. */
+export function adviseOnCgroups(against: Against, { isRoot, container }: HostTraits): Advice {
+  const fix = container
+    ? CGROUP_FIXES[container]
+    : isRoot
+      ? 'Mount cgroup v2 at /sys/fs/cgroup, writable, and run the service as a systemd unit with Delegate=yes.'
+      : 'Run the service as a systemd unit with Delegate=yes (see docs/operations.md), or as root.';
+  return {
+    what: `no control group can be used, so that memory is limited for each process only, and CPU not at all (${told(against)})`,
+    fix,
+  };
+}
+
+/** Where no more than a watcher holds workspaces to their size. */
+export function adviseOnDisks(against: Against, { isRoot, container }: HostTraits): Advice {
+  const fix = !isRoot
+    ? 'Run the service as root, or give DATA_DIR a file system of its own that may be filled.'
+    : container
+      ? 'Put DATA_DIR on a volume with project quotas, or give the container CAP_SYS_ADMIN, /dev/loop-control and the loop devices.'
+      : 'Mount the file system of DATA_DIR with prjquota (XFS: pquota), or run: apt-get install e2fsprogs; modprobe loop.';
+  return {
+    what: `the kernel does not hold workspaces to their size, a watcher does (${told(against)})`,
+    fix,
+  };
+}
+
+const told = (against: Against) =>
+  Object.entries(against)
+    .map(([way, why]) => `${way}: ${firstLine(why)}`)
+    .join('; ');
+
 const firstLine = (text: string) => text.trim().split('\n')[0]?.slice(0, 300) || 'it gave no reason';
 
 export function readHostTraits(isRoot: boolean): HostTraits {

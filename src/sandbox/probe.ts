@@ -5,8 +5,9 @@ import { release } from 'node:os';
 import { join, resolve } from 'node:path';
 import { VISIBLE_HOST_PATHS } from './bubblewrap.js';
 import type { Builder, Way } from './builder.js';
-import { type Advice, readHostTraits } from './host-advice.js';
+import { type Advice, adviseOnCgroups, adviseOnDisks, readHostTraits } from './host-advice.js';
 import { HostDirectories } from './host-directories.js';
+import type { DiskLimiter } from './limits/disk.js';
 import type { Limiter } from './limits/limits.js';
 import { namespacesOf } from './probe-judge.js';
 import { type Ground, tryWay } from './probe-run.js';
@@ -86,6 +87,20 @@ function limitsOf({ kind }: Limiter): IsolationReport['limits'] {
     processes: kind === null ? 'rlimit' : 'cgroup',
     disk: 'watcher',
   };
+}
+
+/** The report of a host on which tasks run, with what their limits rest on, and why on no more. */
+export function withLimits(
+  report: IsolationReport,
+  { limiter, disks, isRoot }: { limiter: Limiter; disks: DiskLimiter; isRoot: boolean },
+): IsolationReport {
+  const traits = readHostTraits(isRoot);
+  const missing = [...report.missing];
+  if (limiter.kind === null) missing.push(adviseOnCgroups(limiter.against ?? {}, traits));
+  // The operator may have asked for the watcher.
+  if (disks.kind === 'watcher' && Object.keys(disks.against).length > 0)
+    missing.push(adviseOnDisks(disks.against, traits));
+  return { ...report, limits: { ...report.limits, disk: disks.kind }, missing };
 }
 
 export async function probeIsolation(options: ProbeOptions): Promise<IsolationReport> {

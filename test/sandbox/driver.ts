@@ -9,6 +9,7 @@ import { pino } from 'pino';
 import t, { type Test } from 'tap';
 import { BubblewrapDriver } from '../../src/sandbox/driver.js';
 import { instanceOf } from '../../src/sandbox/host-directories.js';
+import { NoCgroup } from '../../src/sandbox/limits/no-cgroup.js';
 import { run, sandboxSpec, start, startDriver } from '../helpers/sandboxes.js';
 
 const isRoot = process.getuid?.() === 0;
@@ -101,6 +102,19 @@ t.test(
     await t.rejects(driver.attach(sandboxSpec({ id: 'ses_full' }), 0), { message: /belongs to root/ });
   },
 );
+
+t.test('the report says what limits rest on, and what keeps them from more', async (t) => {
+  const limiter = new NoCgroup({ v2: 'not here', v1: 'nor here' });
+  const watched = await startDriver(t, { limiter, diskLimit: 'watcher' });
+  t.match(watched.isolation, {
+    limits: { cgroup: null, disk: 'watcher' },
+    missing: [{ what: /v2: not here; v1: nor here/ }],
+  });
+  t.equal(watched.isolation.missing.length, 1, 'the watcher was asked for');
+  const best = await startDriver(t, { limiter });
+  const { limits, missing } = best.isolation;
+  t.equal(missing.length, limits.disk === 'watcher' ? 2 : 1);
+});
 
 t.test('closing leaves nothing of this run', async (t) => {
   const dataDir = await directory(t);

@@ -1,5 +1,11 @@
 import t from 'tap';
-import { adviseOnFailure, type HostTraits, readHostTraits } from '../../src/sandbox/host-advice.js';
+import {
+  adviseOnCgroups,
+  adviseOnDisks,
+  adviseOnFailure,
+  type HostTraits,
+  readHostTraits,
+} from '../../src/sandbox/host-advice.js';
 
 const plain: HostTraits = {
   isRoot: false,
@@ -67,4 +73,30 @@ t.test('the traits of this host can be read', async (t) => {
   const traits = readHostTraits(true);
   t.equal(traits.isRoot, true);
   t.type(traits.distribution, 'string');
+});
+
+t.test('without control groups it says why, and what to do on this kind of host', async (t) => {
+  const against = { v2: 'no memory controller', v1: 'EACCES: permission denied\nat openCgroupV1' };
+  for (const [traits, fix] of [
+    [{}, /Delegate=yes/],
+    [{ isRoot: true }, /Mount cgroup v2/],
+    [{ container: 'docker', isRoot: true }, /--cgroupns=private/],
+    [{ container: 'podman' }, /unmask=/],
+    [{ container: 'kubernetes', isRoot: true }, /containerd 2\.1/],
+  ] as const) {
+    const advice = adviseOnCgroups(against, { ...plain, ...traits });
+    t.match(advice, { what: /v2: no memory controller; v1: EACCES: permission denied\)$/, fix });
+  }
+});
+
+t.test('with a watcher only it says why, and what to do on this kind of host', async (t) => {
+  const against = { quota: 'Function not implemented', image: 'no loop device' };
+  for (const [traits, fix] of [
+    [{}, /as root/],
+    [{ isRoot: true }, /prjquota.*modprobe loop/],
+    [{ container: 'docker', isRoot: true }, /CAP_SYS_ADMIN/],
+  ] as const) {
+    const advice = adviseOnDisks(against, { ...plain, ...traits });
+    t.match(advice, { what: /quota: Function not implemented; image: no loop device/, fix });
+  }
 });

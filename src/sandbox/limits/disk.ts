@@ -23,6 +23,8 @@ export interface DiskSize {
 export interface DiskLimiter {
   /** How new ones are held. */
   readonly kind: DiskKind;
+  /** What keeps each stronger way from being used. */
+  readonly against: Readonly<Record<string, string>>;
   /** For a new, empty workspace. */
   create(place: DiskPlace, size: DiskSize): Promise<WorkspaceDisk>;
   attach(place: DiskPlace, size: DiskSize): Promise<WorkspaceDisk>;

@@ -38,7 +38,7 @@ export async function findDiskLimiter(options: FindDiskOptions): Promise<DiskLim
         throw new Error('without user namespaces code could reset it');
       await tryOut(new Disks(kind, host), workspaces);
       log.info({ disk: kind }, 'the kernel holds workspaces to their size');
-      return new Disks(kind, host);
+      return new Disks(kind, host, against);
     } catch (error) {
       against[kind] = error instanceof Error ? error.message : String(error);
     }
@@ -48,13 +48,14 @@ export async function findDiskLimiter(options: FindDiskOptions): Promise<DiskLim
     throw new Error(`DISK_LIMIT=${wanted} is not possible here: ${against[wanted]}`);
   }
   log.info({ against }, 'a watcher holds workspaces to their size');
-  return new Disks('watcher', host);
+  return new Disks('watcher', host, against);
 }
 
 class Disks implements DiskLimiter {
   constructor(
     readonly kind: DiskKind,
     private readonly host: HostDisk,
+    readonly against: Readonly<Record<string, string>> = {},
   ) {}
 
   async create(place: DiskPlace, size: DiskSize): Promise<WorkspaceDisk> {

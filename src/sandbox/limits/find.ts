@@ -28,7 +28,7 @@ export async function findLimiter(log: Logger, instance: string): Promise<Limite
     }
   }
   log.warn({ against }, 'no cgroup can be used; limits rest on rlimits and a watcher');
-  return new NoCgroup();
+  return new NoCgroup(against);
 }
 
 async function readPlace(): Promise<CgroupPlace> {

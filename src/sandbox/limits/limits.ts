@@ -4,6 +4,8 @@ import type { SandboxLimits, SandboxUsage } from '../sandbox.js';
 /** Makes limit groups on this host; found once at start. */
 export interface Limiter {
   readonly kind: 'v2' | 'v1' | null;
+  /** Where it is null: what keeps each version from being used. */
+  readonly against?: Readonly<Record<string, string>>;
   /** Makes the group of one sandbox; it exists until `remove`. */
   create(id: string, limits: SandboxLimits): Promise<LimitGroup>;
   /** Removes groups of an earlier run whose ids are not kept; kills what is in them. */

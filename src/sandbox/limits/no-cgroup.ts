@@ -11,6 +11,8 @@ const TICKS_PER_SECOND = 100;
 export class NoCgroup implements Limiter {
   readonly kind = null;
 
+  constructor(readonly against: Readonly<Record<string, string>> = {}) {}
+
   async create(): Promise<LimitGroup> {
     return new ProcessTree();
   }
