@@ -29,6 +29,8 @@ export async function readPage({ reader, view, after, limit, waitMs, signal }: P
       events = step.json;
       page.nextAfter = step.lines.at(-1)!.seq;
       break;
+    } else {
+      page.nextAfter = Math.min(page.nextAfter, step.seq);
     }
   }
   page.head = await reader.head(view);

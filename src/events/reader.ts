@@ -73,7 +73,8 @@ export class Reader {
     try {
       const known = await this.#pages.extent(view);
       if (!known) return;
-      let cursor = options.after;
+      // A number that was never given (of a store that was put back, say) must not swallow what will get it.
+      let cursor = Math.min(options.after, known.head);
       let atHead = false;
       // Asked in this order, so that an empty page means: nothing up to the extent's head; and what is missing from the
       // page because retention removed it meanwhile is told.

@@ -39,7 +39,11 @@ export interface EventRoutesOptions extends TaskDoor {
 
 const querystring = closed({
   after: Type.Optional(
-    Type.Integer({ minimum: 0, default: 0, description: 'The last event you have; 0 for all.' }),
+    Type.Integer({
+      minimum: 0,
+      default: 0,
+      description: 'The last event you have; 0 for all. More than `head` counts as `head`.',
+    }),
   ),
   limit: Type.Optional(
     Type.Integer({

@@ -47,6 +47,19 @@ t.test('following, it replays, says head once, goes on live, and ends with the s
   );
 });
 
+t.test('a cursor beyond the newest event misses nothing that comes, and ends with the session', async (t) => {
+  const { store, journal, reader } = await openJournal(t);
+  const { key } = await addSession(store);
+  await journal.append(key, [expiring(1), expiring(2)]);
+  const steps: ReaderStep[] = [];
+  for await (const step of reader.read({ session: key, after: 99, signal: never, follow: true })) {
+    steps.push(step);
+    if (step.kind === 'head') await journal.append(key, [expiring(3), terminated]);
+  }
+  t.match(steps[0], { kind: 'head', seq: 2 });
+  t.same(seqsOf(steps), [3, 4]);
+});
+
 t.test('live and replayed events are the same, byte for byte', async (t) => {
   const { store, journal, reader } = await openJournal(t);
   const { row, key } = await addSession(store);

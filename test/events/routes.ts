@@ -36,6 +36,7 @@ t.test('JSON pages lead from the beginning to the head', async (t) => {
   }
   t.same(seen, numbers(1, 7));
   t.same(page, { events: [], nextAfter: 7, head: 7 });
+  t.same(await getPage(`${url}?after=99`), page, 'a cursor beyond the head is led back to it');
 });
 
 t.test('a page of a task has its events only', async (t) => {
