@@ -9,6 +9,8 @@ import { startService, type World } from './world.js';
 interface CrowdReader {
   readonly socket: WebSocket;
   readonly hash: Hash;
+  /** Also when that was long ago. */
+  readonly closed: Promise<unknown>;
   count: number;
 }
 
@@ -16,7 +18,8 @@ interface CrowdReader {
 async function openReader(t: Test, world: World, path: string): Promise<CrowdReader> {
   const socket = new WebSocket(`ws${world.url.slice(4)}${path}`);
   t.teardown(() => socket.terminate());
-  const reader: CrowdReader = { socket, hash: createHash('sha256'), count: 0 };
+  const closed = once(socket, 'close');
+  const reader: CrowdReader = { socket, hash: createHash('sha256'), closed, count: 0 };
   const atHead = new Promise<void>((resolve, reject) => {
     socket.on('message', (data) => {
       const message = String(data);
@@ -46,15 +49,15 @@ export async function crowdOnOneSession(t: Test, { readers, lines }: { readers: 
   stalled!.socket.pause();
   const startedAt = performance.now();
   const code = `for n in range(${lines}): print(n, 'x' * 500, flush=True)`;
-  const task = await world.python(sessionId, code);
+  const task = await world.python(sessionId, code, { constraints: { timeoutSeconds: 600 } });
   t.match(task, { status: 'success' });
   const deleted = world.call('DELETE', `/v1/sessions/${sessionId}`);
-  await Promise.all(reading.map(({ socket }) => once(socket, 'close')));
+  await Promise.all(reading.map(({ closed }) => closed));
   const seconds = (performance.now() - startedAt) / 1000;
   t.equal((await deleted).status, 200);
   const isBehind = stalled!.count < reading[0]!.count;
   stalled!.socket.resume();
-  await once(stalled!.socket, 'close');
+  await stalled!.closed;
   const digests = new Set(crowd.map(({ hash }) => hash.digest('hex')));
   t.equal(digests.size, 1, 'all saw the same, the one that stalled too');
   t.ok(isBehind, 'nobody waited for the one that stalled');
