@@ -43,6 +43,20 @@ export class SessionRepository {
     return this.#store.query.selectFrom('sessions').selectAll().where('id', '=', id).executeTakeFirst();
   }
 
+  /** Whether the end that was begun has its checkpoint: while a session ends its state does not change any more, so that
+   *  the newest of these events tells. */
+  async hasEndCheckpoint(id: string, name: string): Promise<boolean> {
+    const newest = await this.#store.query
+      .selectFrom('events')
+      .select(['type', 'data'])
+      .where('session', '=', id)
+      .where('type', 'in', ['session.state', 'checkpoint.created'])
+      .orderBy('seq', 'desc')
+      .limit(1)
+      .executeTakeFirst();
+    return newest?.type === 'checkpoint.created' && JSON.parse(newest.data).name === name;
+  }
+
   /** Newest first. */
   list(filter: SessionFilter): Promise<SessionRow[]> {
     let query = this.#store.query.selectFrom('sessions').selectAll().where('tenant', '=', filter.tenant);

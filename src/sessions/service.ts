@@ -218,13 +218,15 @@ export class Sessions {
   end(live: LiveSession, { reason, checkpointName }: EndOptions): Promise<void> {
     return live.endOnce(async () => {
       const { endTasks, repository, log } = this.#options;
+      // An earlier try, or the last run of the service, came so far at least.
+      const wasBegun = live.state === 'terminating';
       await this.#begin(live, 'terminating', live.terminating(reason, checkpointName));
       await live.exclusively(async () => {
         live.isKilling = true;
         await endTasks(live).finally(() => {
           live.isKilling = false;
         });
-        await this.#lastCheckpoint(live, checkpointName);
+        await this.#lastCheckpoint(live, checkpointName, wasBegun);
         await live.sandbox.remove();
       });
       await this.#store(live, {
@@ -242,8 +244,10 @@ export class Sessions {
     });
   }
 
-  async #lastCheckpoint(live: LiveSession, name: string | null): Promise<void> {
+  /** Once for an end: what is left of the workspace when it is tried again may be half removed. */
+  async #lastCheckpoint(live: LiveSession, name: string | null, wasBegun: boolean): Promise<void> {
     if (name === null) return;
+    if (wasBegun && (await this.#options.repository.hasEndCheckpoint(live.row.id, name))) return;
     try {
       await this.#options.takeCheckpoint(live, name);
     } catch (error) {

@@ -2,6 +2,7 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import type { Session } from '../../src/sessions/schema.js';
+import { SqliteStore } from '../../src/store/sqlite.js';
 import type { Task } from '../../src/tasks/schema.js';
 import { eventsOf, startService, until } from '../helpers/world.js';
 
@@ -346,6 +347,36 @@ t.test('a delete whose checkpoint fails leaves the session and its files', async
     status: 200,
     body: { state: 'terminated', checkpointId: /^ckp_/ },
   });
+});
+
+t.test('an end that a crash cut off after its checkpoint takes no other, of what was left', async (t) => {
+  const world = await startService(t);
+  const { sessionId } = await world.session();
+  await world.writeFile(sessionId, 'kept.txt', 'kept');
+  const path = `/v1/sessions/${sessionId}/checkpoints`;
+  const taken = await world.call<{ checkpointId: string }>('POST', path, { name: 'deleted' });
+  await world.restart(async () => {
+    const store = new SqliteStore({ directory: world.dataDir });
+    await store.start();
+    const event = (type: string, data: object) => [
+      { sql: 'update sessions set last_seq = last_seq + 1', parameters: [] },
+      {
+        sql: 'insert into events (session, seq, time, type, data) select id, last_seq, 0, ?, ? from sessions',
+        parameters: [type, JSON.stringify(data)],
+      },
+    ];
+    const state = "state = 'terminating', state_reason = 'deleted', end_checkpoint = 'deleted'";
+    await store.write([
+      ...event('session.state', { from: 'ready', to: 'terminating', reason: 'deleted' }),
+      { sql: `update sessions set ${state}`, parameters: [] },
+      ...event('checkpoint.created', { name: 'deleted' }),
+    ]);
+    await store.close();
+  });
+  t.match(await world.call('GET', `/v1/sessions/${sessionId}`), {
+    body: { state: 'terminated', stateReason: 'deleted', checkpointId: taken.body.checkpointId },
+  });
+  t.match(await world.call('GET', path), { body: { items: { length: 1 } } });
 });
 
 t.test('a session whose workspace is lost fails, after its tasks ended with the truth', async (t) => {
