@@ -26,8 +26,11 @@ export class Bench {
   constructor(readonly effort: Effort) {}
 
   /** A service of its own for the part, with everything as it is shipped except the settings given. */
-  async service(settings: Record<string, string> = {}): Promise<Service> {
-    const service = await Service.start(await this.directory(), settings);
+  async service(
+    settings: Record<string, string> = {},
+    nodeOptions: readonly string[] = [],
+  ): Promise<Service> {
+    const service = await Service.start(await this.directory(), settings, nodeOptions);
     this.undo.push('service', () => service.stop());
     return service;
   }

@@ -18,10 +18,26 @@ export class Service {
   private constructor(
     readonly port: number,
     private readonly child: ChildProcess,
+    private readonly stderr: () => string,
   ) {}
 
-  static async start(dataDir: string, settings: Record<string, string>): Promise<Service> {
-    const child = spawn(process.execPath, [MAIN], {
+  get pid(): number {
+    return this.child.pid!;
+  }
+
+  /** Where its inspector listens, when it was started with one. */
+  inspector(): string {
+    const url = /ws:\/\/\S+/.exec(this.stderr())?.[0];
+    if (!url) throw new Error(`the service has no inspector: ${this.stderr()}`);
+    return url;
+  }
+
+  static async start(
+    dataDir: string,
+    settings: Record<string, string>,
+    nodeOptions: readonly string[] = [],
+  ): Promise<Service> {
+    const child = spawn(process.execPath, [...nodeOptions, MAIN], {
       env: {
         PATH: process.env.PATH,
         DATA_DIR: dataDir,
@@ -31,15 +47,19 @@ export class Service {
         SHUTDOWN_GRACE_SECONDS: '0',
         ...settings,
       },
-      stdio: ['ignore', 'pipe', 'inherit'],
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let said = '';
+    child.stderr.on('data', (chunk) => {
+      said += chunk;
     });
     for await (const line of createInterface({ input: child.stdout })) {
       const { msg, address } = JSON.parse(line) as { msg: string; address?: string };
       if (msg !== 'listening') continue;
       child.stdout.resume();
-      return new Service(Number(new URL(address!).port), child);
+      return new Service(Number(new URL(address!).port), child, () => said);
     }
-    throw new Error('the service did not start');
+    throw new Error(`the service did not start: ${said}`);
   }
 
   async stop(): Promise<void> {
