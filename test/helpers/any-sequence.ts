@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import type { Test } from 'tap';
 import type { Event } from '../../src/events/schema.js';
+import type { Problem } from '../../src/http/problem-schema.js';
 import type { Session } from '../../src/sessions/schema.js';
 import { statusOf, type Task } from '../../src/tasks/schema.js';
 import { Follower, TRANSPORTS } from './follower.js';
@@ -109,6 +110,9 @@ export async function anySequence(
   t.equal(run, runs, 'every sequence held');
 }
 
+/** A request that comes while SIGTERM is heeded is refused, in these words only. */
+const isStopping = ({ code }: Partial<Problem>): boolean => code === 'SHUTTING_DOWN';
+
 /** The service as a process, wherever it is just now. */
 class Restartable {
   url: string | undefined;
@@ -180,8 +184,12 @@ class Story {
         return this.#submit(step);
       case 'cancel':
         return this.#meanwhile(this.#tasks, step.task, async (taskId) => {
-          const { status } = await this.service.call('POST', `/v1/tasks/${taskId}/cancel`, {});
-          this.#expect(status === 200, `cancels ${taskId}: ${status}`);
+          const { status, body } = await this.service.call<Partial<Problem>>(
+            'POST',
+            `/v1/tasks/${taskId}/cancel`,
+            {},
+          );
+          this.#expect(status === 200 || isStopping(body), `cancels ${taskId}: ${status} ${body.code}`);
         });
       case 'wait':
         return this.#meanwhile(this.#tasks, step.task, async (taskId) => {
@@ -189,8 +197,11 @@ class Story {
         });
       case 'delete':
         return this.#meanwhile(this.#sessions, step.session, async (sessionId) => {
-          const { status } = await this.service.call('DELETE', `/v1/sessions/${sessionId}?force=true`);
-          this.#expect(status === 200, `deletes ${sessionId}: ${status}`);
+          const { status, body } = await this.service.call<Partial<Problem>>(
+            'DELETE',
+            `/v1/sessions/${sessionId}?force=true`,
+          );
+          this.#expect(status === 200 || isStopping(body), `deletes ${sessionId}: ${status} ${body.code}`);
         });
       case 'checkpoint':
         return this.#meanwhile(this.#sessions, step.session, async (sessionId) => {
