@@ -14,6 +14,7 @@ import { peers } from './parts/peers.js';
 import { python } from './parts/python.js';
 import { readers } from './parts/readers.js';
 import { sessions } from './parts/sessions.js';
+import { start } from './parts/start.js';
 import { stdlib } from './parts/stdlib.js';
 import { type Measured, merge, readResults, table, writeResults } from './table.js';
 
@@ -29,6 +30,7 @@ const PARTS: readonly Part[] = [
   checkpoints,
   packages,
   memory,
+  start,
   peers,
 ];
 const FULL: Effort = { pairs: 200, rounds: 5, seconds: 4 };

@@ -1,5 +1,5 @@
-// Pictures of how a figure grows: one panel for each line, both axes logarithmic, so that what is flat looks flat and what
-// is linear rises by one decade with each.
+// Pictures of figures: one panel for each. How one grows: both axes logarithmic, so that what is flat looks flat and what is
+// linear rises by one decade with each. Its course in time: from zero, so that a small change looks small.
 
 export interface Line {
   readonly title: string;
@@ -11,10 +11,17 @@ const PANEL = { width: 360, height: 250, left: 46, right: 18, top: 44, bottom: 3
 
 /** An SVG with the panels beside each other; `of` is what x counts. */
 export function growthPicture(of: string, lines: readonly Line[]): string {
-  const width = PANEL.width * lines.length;
-  const panels = lines.map(
-    (line, index) => `<g transform="translate(${index * PANEL.width} 0)">${panel(of, line)}</g>`,
-  );
+  return picture(lines.map((line) => panel(of, line, decades, true)));
+}
+
+/** The same over time, which `of` names, without a figure at each point. */
+export function coursePicture(of: string, lines: readonly Line[]): string {
+  return picture(lines.map((line) => panel(of, line, fromZero, false)));
+}
+
+function picture(drawn: readonly string[]): string {
+  const width = PANEL.width * drawn.length;
+  const panels = drawn.map((each, index) => `<g transform="translate(${index * PANEL.width} 0)">${each}</g>`);
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${PANEL.height}" width="${width}" height="${PANEL.height}" font-family="sans-serif" font-size="11" fill="#333">
 <rect width="${width}" height="${PANEL.height}" fill="#fff"/>
 ${panels.join('\n')}
@@ -22,24 +29,37 @@ ${panels.join('\n')}
 `;
 }
 
-function panel(of: string, { title, unit, points }: Line): string {
-  const xs = decades(points.map(({ x }) => x));
-  const ys = decades(points.map(({ y }) => y));
-  const x = scale(xs, PANEL.left, PANEL.width - PANEL.right);
-  const y = scale(ys, PANEL.height - PANEL.bottom, PANEL.top);
+/** Where an axis has its lines, and how far along it a value is, from 0 to 1. */
+interface Axis {
+  readonly ticks: readonly number[];
+  at(value: number): number;
+}
+
+function panel(
+  of: string,
+  { title, unit, points }: Line,
+  axis: (values: readonly number[]) => Axis,
+  isMarked: boolean,
+): string {
+  const [xAxis, yAxis] = [axis(points.map((point) => point.x)), axis(points.map((point) => point.y))];
+  const along = (from: number, to: number, { at }: Axis) => {
+    return (value: number) => Math.round(from + at(value) * (to - from));
+  };
+  const x = along(PANEL.left, PANEL.width - PANEL.right, xAxis);
+  const y = along(PANEL.height - PANEL.bottom, PANEL.top, yAxis);
   const bottom = PANEL.height - PANEL.bottom;
   const grid = [
-    ...xs.map(
+    ...xAxis.ticks.map(
       (at) =>
         `<path d="M${x(at)} ${bottom}V${PANEL.top}" stroke="#e4e4e4"/><text x="${x(at)}" y="${bottom + 14}" text-anchor="middle">${short(at)}</text>`,
     ),
-    ...ys.map(
+    ...yAxis.ticks.map(
       (at) =>
         `<path d="M${PANEL.left} ${y(at)}H${PANEL.width - PANEL.right}" stroke="#e4e4e4"/><text x="${PANEL.left - 5}" y="${y(at) + 4}" text-anchor="end">${short(at)}</text>`,
     ),
   ];
   const path = points.map((point, n) => `${n === 0 ? 'M' : 'L'}${x(point.x)} ${y(point.y)}`).join('');
-  const marks = points.map(
+  const marks = (isMarked ? points : []).map(
     (point) =>
       `<circle cx="${x(point.x)}" cy="${y(point.y)}" r="3" fill="#1f6feb"/><text x="${x(point.x)}" y="${y(point.y) - 7}" text-anchor="middle" fill="#1f6feb">${short(point.y)}</text>`,
   );
@@ -53,18 +73,29 @@ function panel(of: string, { title, unit, points }: Line): string {
 }
 
 /** The powers of ten from below the least value to above the largest, at least two. */
-function decades(values: readonly number[]): number[] {
+function decades(values: readonly number[]): Axis {
   const shown = values.filter((value) => value > 0);
   if (shown.length !== values.length || shown.length === 0)
     throw new Error('only what is above zero has a logarithm');
   const first = Math.floor(Math.log10(Math.min(...shown)));
   const last = Math.max(Math.ceil(Math.log10(Math.max(...shown))), first + 1);
-  return Array.from({ length: last - first + 1 }, (_, n) => 10 ** (first + n));
+  return {
+    ticks: Array.from({ length: last - first + 1 }, (_, n) => 10 ** (first + n)),
+    at: (value) => (Math.log10(value) - first) / (last - first),
+  };
 }
 
-function scale(ticks: readonly number[], from: number, to: number): (value: number) => number {
-  const [least, most] = [Math.log10(ticks[0]!), Math.log10(ticks.at(-1)!)];
-  return (value) => Math.round(from + ((Math.log10(value) - least) / (most - least)) * (to - from));
+/** From zero to above the largest value in four to ten steps of 1, 2 or 5 times a power of ten. */
+function fromZero(values: readonly number[]): Axis {
+  const most = Math.max(...values);
+  if (most <= 0) throw new Error('nothing is above zero');
+  const power = 10 ** Math.floor(Math.log10(most));
+  const step = [power / 10, power / 5, power / 2, power].find((each) => most / each <= 10)!;
+  const count = Math.ceil(most / step);
+  return {
+    ticks: Array.from({ length: count + 1 }, (_, n) => n * step),
+    at: (value) => value / (count * step),
+  };
 }
 
 function short(value: number): string {
