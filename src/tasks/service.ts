@@ -214,11 +214,13 @@ export class Tasks {
     }
   }
 
-  /** Brings back the tasks of the last run: those that ran end as `interrupted`, those that waited wait again. */
+  /** Brings back the tasks of the last run: those that ran end as `interrupted`, those that waited wait again. Without
+   *  walls no session is brought back: what waited is left to a run that has them. */
   async recover(): Promise<void> {
     const { repository, sessions, driver } = this.#options;
-    if (driver.isolation.level === null) return;
+    const canRun = driver.isolation.level !== null;
     for (const row of await repository.unfinished()) {
+      if (!canRun && row.status !== 'running') continue;
       const session = sessions.live(row.session);
       if (!session || row.status === 'running' || session.row.state === 'terminating') {
         const sessionId = (await sessions.byId(row.session))?.session_id ?? row.session;

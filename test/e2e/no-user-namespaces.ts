@@ -5,8 +5,11 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { IsolationReport } from '../../src/sandbox/sandbox.js';
 import { isHostRoot } from '../../src/sandbox/uids.js';
+import type { Task } from '../../src/tasks/schema.js';
+import { emptyDirectory } from '../helpers/directory.js';
 import { type Host, noOtherHosts, ORDINARY_UID, THIS_HOST, userHost } from '../helpers/hosts.js';
 import { startProcess } from '../helpers/service-process.js';
+import { until } from '../helpers/world.js';
 
 const isRoot = isHostRoot(process.getuid!(), await readFile('/proc/self/uid_map', 'utf8'));
 const skip = noOtherHosts || (isRoot ? false : 'needs root of the host');
@@ -54,14 +57,8 @@ interface Answer {
   readonly text: string;
 }
 
-async function service(t: Test, host: Host, settings: Record<string, string> = {}) {
-  const parent = await mkdtemp(join(tmpdir(), 'codegen-worker-test-'));
-  t.teardown(() => rm(parent, { recursive: true, force: true }));
-  await chmod(parent, 0o755);
-  if (host === NONE_ALLOWED) await chown(parent, ORDINARY_UID, ORDINARY_UID);
-  const { line } = startProcess(t, join(parent, 'data'), settings, host);
-  const { address } = await line('listening');
-  const call = async (path: string, body?: unknown): Promise<Answer> => {
+function caller(address: string) {
+  return async (path: string, body?: unknown): Promise<Answer> => {
     const init = body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) };
     const response = await fetch(address + path, {
       headers: { 'content-type': 'application/json' },
@@ -69,6 +66,16 @@ async function service(t: Test, host: Host, settings: Record<string, string> = {
     });
     return { status: response.status, text: await response.text() };
   };
+}
+
+async function service(t: Test, host: Host, settings: Record<string, string> = {}) {
+  const parent = await mkdtemp(join(tmpdir(), 'codegen-worker-test-'));
+  t.teardown(() => rm(parent, { recursive: true, force: true }));
+  await chmod(parent, 0o755);
+  if (host === NONE_ALLOWED) await chown(parent, ORDINARY_UID, ORDINARY_UID);
+  const { line } = startProcess(t, join(parent, 'data'), settings, host);
+  const { address } = await line('listening');
+  const call = caller(address!);
   const isolation = JSON.parse((await call('/v1/isolation')).text) as IsolationReport;
   return { call, isolation };
 }
@@ -134,5 +141,47 @@ t.test(
       tried: [{ level: 'oneshot', ok: false, detail: /proc/ }],
     });
     await runsAt(t, 'noProc', MASKED, { ISOLATION_MIN: 'noProc', ISOLATION_MAX: 'noProc' });
+  },
+);
+
+t.test(
+  'killed, and started where no isolation can be had: what ran ends as interrupted, what waited runs when it can',
+  { skip },
+  async (t) => {
+    const dataDir = emptyDirectory(t);
+    const first = startProcess(t, dataDir);
+    const before = caller((await first.line('listening')).address!);
+    await before('/v1/sessions', { sessionId: 's' });
+    const run = async (code: string) => {
+      const { text } = await before('/v1/sessions/s/tasks', { tool: 'run.python', arguments: { code } });
+      return (JSON.parse(text) as Task).taskId;
+    };
+    const running = await run('import time\nprint("begun", flush=True)\ntime.sleep(600)');
+    const waiting = await run('print("at last")');
+    await until(async () => (await before(`/v1/tasks/${running}/output/stdout`)).text === 'begun\n');
+    first.child.kill('SIGKILL');
+    await first.exited;
+
+    const second = startProcess(t, dataDir, { ISOLATION_MIN: 'full' }, MASKED);
+    const without = caller((await second.line('listening')).address!);
+    const interrupted = JSON.parse((await without(`/v1/tasks/${running}`)).text) as Task;
+    t.match(interrupted, {
+      status: 'failure',
+      ending: { cause: 'interrupted' },
+      usage: { outputBytes: 6 },
+    });
+    t.match(JSON.parse((await without(`/v1/tasks/${waiting}`)).text), { status: 'queued' });
+    t.match(await without('/v1/sessions/s/tasks', { tool: 'echo', arguments: { message: 'x' } }), {
+      status: 503,
+      text: /ISOLATION_UNAVAILABLE/,
+    });
+    second.child.kill('SIGTERM');
+    t.equal(await second.exited, 0);
+
+    const third = startProcess(t, dataDir);
+    const after = caller((await third.line('listening')).address!);
+    const ran = JSON.parse((await after(`/v1/tasks/${waiting}?wait=60`)).text) as Task;
+    t.match(ran, { status: 'success', outputs: { stdout: 'at last\n' } });
+    t.same(JSON.parse((await after(`/v1/tasks/${running}`)).text), interrupted);
   },
 );
