@@ -11,18 +11,25 @@ const PANEL = { width: 360, height: 250, left: 46, right: 18, top: 44, bottom: 3
 
 /** An SVG with the panels beside each other; `of` is what x counts. */
 export function growthPicture(of: string, lines: readonly Line[]): string {
-  return picture(lines.map((line) => panel(of, line, decades, true)));
+  return picture(
+    `how it grows with ${of}`,
+    lines.map((line) => panel(of, line, decades, true)),
+  );
 }
 
 /** The same over time, which `of` names, without a figure at each point. */
 export function coursePicture(of: string, lines: readonly Line[]): string {
-  return picture(lines.map((line) => panel(of, line, fromZero, false)));
+  return picture(
+    `over ${of}`,
+    lines.map((line) => panel(of, line, fromZero, false)),
+  );
 }
 
-function picture(drawn: readonly string[]): string {
+function picture(title: string, drawn: readonly string[]): string {
   const width = PANEL.width * drawn.length;
   const panels = drawn.map((each, index) => `<g transform="translate(${index * PANEL.width} 0)">${each}</g>`);
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${PANEL.height}" width="${width}" height="${PANEL.height}" font-family="sans-serif" font-size="11" fill="#333">
+<title>${escaped(title)}</title>
 <rect width="${width}" height="${PANEL.height}" fill="#fff"/>
 ${panels.join('\n')}
 </svg>

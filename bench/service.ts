@@ -168,6 +168,19 @@ export class Service {
     found.delete(this.child.pid!);
     return [...found];
   }
+
+  /** Those of sandboxes: all but the helper that mounts disks, which is there as long as the service. */
+  sandboxed(): number[] {
+    return this.descendants().filter((pid) => nameOf(pid) !== 'host-disk');
+  }
+}
+
+function nameOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
+  } catch {
+    return '';
+  }
 }
 
 function statusOf(pid: number, name: string): number {

@@ -3,7 +3,6 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Part } from '../bench.js';
 import { type Row, summarize, type Unit } from '../row.js';
-import type { Service } from '../service.js';
 
 const SESSIONS = 10;
 
@@ -14,11 +13,11 @@ export const memory: Part = {
     const idle = service.residentMemory();
     const sessions = await Promise.all(Array.from({ length: SESSIONS }, () => service.session()));
     for (const each of sessions) await service.run(each, 'run.python', { code: 'print(1)' });
-    const held = sandboxed(service).reduce((sum, pid) => sum + privateMemory(pid), 0);
+    const held = service.sandboxed().reduce((sum, pid) => sum + privateMemory(pid), 0);
     const perSession = held / SESSIONS;
     const end = Date.now() + 15_000;
-    while (sandboxed(service).length > 0 && Date.now() < end) await sleep(100);
-    const left = sandboxed(service).length;
+    while (service.sandboxed().length > 0 && Date.now() < end) await sleep(100);
+    const left = service.sandboxed().length;
     const row = (work: string, unit: Unit, value: number, budget: number): Row => ({
       work,
       unit,
@@ -33,19 +32,6 @@ export const memory: Part = {
     ];
   },
 };
-
-/** All but the helper that mounts disks, which is there as long as the service. */
-function sandboxed(service: Service): number[] {
-  return service.descendants().filter((pid) => nameOf(pid) !== 'host-disk');
-}
-
-function nameOf(pid: number): string {
-  try {
-    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
-  } catch {
-    return '';
-  }
-}
 
 /** MiB that only this process has. */
 function privateMemory(pid: number): number {

@@ -52,7 +52,7 @@ export const python: Part = {
       {
         floor: () => timed(() => runProgram(inBubblewrap(['/usr/bin/python3', '-I', '-S', ...PRINT]))),
         product: async () => {
-          while (idleService.descendants().length > 0) await sleep(50);
+          while (idleService.sandboxed().length > 0) await sleep(50);
           return timed(() => idleService.run(idleSession, 'run.python', { code: 'print(1)' }));
         },
       },

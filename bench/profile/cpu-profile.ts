@@ -112,6 +112,7 @@ export function flameGraph(root: Frame, title: string): string {
       String(height - (Number(depth) + 1) * ROW + Number(more)),
     );
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" font-family="monospace" font-size="10">
+<title>${escaped(title)}</title>
 <rect width="${WIDTH}" height="${height}" fill="#fff"/>
 <text x="4" y="16" font-size="13" font-family="sans-serif">${escaped(title)}</text>
 ${placed}
