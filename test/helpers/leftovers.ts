@@ -41,9 +41,12 @@ function onTheHost({ service, dataDir, runtime, instance }: Host): Record<string
       return 'gone';
     }
   });
-  const files = (readdirSync(dataDir, { recursive: true }) as string[]).filter(
-    (path) => path.startsWith('sandboxes/') && !path.startsWith('sandboxes/pip/'),
-  );
+  // The copy of pip is made in the background, now and then in the middle of a look.
+  const sandboxes = join(dataDir, 'sandboxes');
+  const files = [
+    ...list(sandboxes).filter((name) => name !== 'pip'),
+    ...(readdirSync(join(sandboxes, 'workspaces'), { recursive: true }) as string[]),
+  ];
   return {
     processes: processesBelow(service).map(({ name }) => name),
     mounts: readFileSync(`/proc/${service}/mountinfo`, 'utf8')

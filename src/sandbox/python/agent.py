@@ -55,8 +55,8 @@ class Agent:
         self.config = config
         self.loop = Loop()
         self.programs = {}
-        """Who is told when a child has ended; and those that ended before anybody knew them."""
-        self.children, self.early = {}, {}
+        """Who is told when a child has ended; orphans are nobody's."""
+        self.children = {}
         """Those whose output waits until the service has taken what there is."""
         self.waiting = set()
         self.helper = self.bridge = None
@@ -157,9 +157,6 @@ class Agent:
             ended = self.children.pop(pid, None)
             if ended:
                 ended(status)
-            else:
-                # An orphan, or a keeper that ended before its pid was read; few enough to remember.
-                self.early[pid] = status
 
     def _handle(self, kind, number, payload):
         if kind == b"P":
@@ -202,6 +199,7 @@ class Agent:
 
 def main():
     confine.set_dumpable(False)
+    confine.bound_capabilities()
     # The frames move aside, so that nothing that prints can come between them.
     reading, writing = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in (0, 1))
     os.dup2(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC), 0)

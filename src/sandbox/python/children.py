@@ -15,9 +15,9 @@ BRIDGE_PORT = 3128
 EGRESS_SOCKET = "/run/egress.sock"
 
 
-def fork(work, report=None):
+def fork(work, report=None, namespaces=0):
     """The pid of a fresh child, which does `work` and never comes back to the agent's loop."""
-    pid = os.fork()
+    pid = confine.clone(namespaces) if namespaces else os.fork()
     if pid:
         return pid
     try:
@@ -34,19 +34,17 @@ def fork(work, report=None):
         os._exit(126)
 
 
-def become_keeper(config, stdin, stdout, stderr, go, control, report):
-    if config.nested:
-        confine.unshare(confine.NEW_PIDS)
-        pid = os.fork()
-        if pid:
-            # Our child is pid 1 of the new namespace; when we leave, the agent becomes its parent.
-            os.write(report, b'{"keeper": %d}\n' % pid)
-            os._exit(0)
+def fork_keeper(config, theirs):
+    """The pid of the keeper of a program; nested, it is pid 1 of a namespace."""
+    namespaces = confine.NEW_PIDS | confine.NEW_MOUNTS | confine.NEW_IPC if config.nested else 0
+    return fork(lambda: _become_keeper(config, *theirs), theirs[-1], namespaces)
+
+
+def _become_keeper(config, stdin, stdout, stderr, go, control, report):
     _only_these(stdin, stdout, stderr, go, control, report)
     go, control, report = 3, 4, 5
     os.setsid()
     if config.nested:
-        confine.unshare(confine.NEW_MOUNTS | confine.NEW_IPC)
         confine.mount_fresh(config.tmp_bytes, config.shm_bytes)
     else:
         confine.adopt_orphans()
@@ -71,6 +69,7 @@ def _wait_for_request(go, report):
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     confine.set_dumpable(True)
+    program.prepare()
     try:
         with open("/proc/self/oom_score_adj", "w") as file:
             # When memory runs out it is the program that dies, not those who report on it.

@@ -1,9 +1,14 @@
 """Gives up privileges, for good: fresh namespaces, no capabilities, the seccomp filter."""
 
 import ctypes
+import errno
 import os
+import signal
 
 _libc = ctypes.CDLL(None, use_errno=True)
+# Keeps the interpreter's lock, so that a child is born with it.
+_libc_locked = ctypes.PyDLL(None, use_errno=True)
+_SYS_CLONE = {"x86_64": 56, "aarch64": 220}
 
 NEW_MOUNTS = 0x00020000
 NEW_IPC = 0x08000000
@@ -32,6 +37,18 @@ def _prctl(option, second=0, what="prctl"):
     _check(_libc.prctl(ctypes.c_int(option), *arguments), what)
 
 
+def clone(flags):
+    """fork(2), with fresh namespaces for the child alone: unshare(2) would need a process in between, which costs as much
+    as the program itself. The child must be one that leaves the interpreter's modules alone, for none is told of it, as
+    os.fork() would tell `threading` or `random`; it may fork in its turn. Only for processes with one thread."""
+    number = _SYS_CLONE.get(os.uname().machine)
+    if number is None:
+        raise OSError(errno.ENOSYS, "clone")
+    pid = _libc_locked.syscall(ctypes.c_long(number), ctypes.c_ulong(flags | signal.SIGCHLD), 0, 0, 0, 0)
+    _check(pid, "clone")
+    return pid
+
+
 def unshare(flags):
     _check(_libc.unshare(ctypes.c_int(flags)), "unshare")
 
@@ -48,14 +65,18 @@ def mount_fresh(tmp_bytes, shm_bytes):
         _check(result, f"mount {target.decode()}")
 
 
+def bound_capabilities():
+    """From now on nothing that is executed, by us or by whoever descends from us, can gain a capability."""
+    for capability in range(64):
+        # Fails beyond the last one the kernel knows, and where we may not.
+        _libc.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0)
+
+
 def drop_privileges(seccomp_filter):
     """No capabilities, no way back to them, and the filter (None when bubblewrap has set it for all)."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1, "no_new_privs")
     # Fails where there are none to clear, as in gVisor; it is capset that counts.
     _libc.prctl(_PR_CAP_AMBIENT, ctypes.c_ulong(_PR_CAP_AMBIENT_CLEAR_ALL), 0, 0, 0)
-    for capability in range(64):
-        # Fails beyond the last one the kernel knows, and where we may not.
-        _libc.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0)
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     _check(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
     if seccomp_filter is not None:

@@ -102,10 +102,13 @@ def look_around(confine):
     }
 
 
-def in_child(work):
+def in_child(work, fork=os.fork):
     """Its outcome as JSON, or what went wrong."""
     reading, writing = os.pipe()
-    pid = os.fork()
+    try:
+        pid = fork()
+    except OSError as error:
+        return {"error": f"{type(error).__name__}: {error}"}
     if pid == 0:
         try:
             outcome = work()
@@ -121,25 +124,25 @@ def in_child(work):
 
 
 def nested(confine, seccomp_filter):
-    """As the agent does it for every program: a process namespace, and inside it mounts and IPC."""
-    confine.unshare(confine.NEW_PIDS)
+    """As the agent does it for every program: a namespace of processes, mounts and IPC."""
 
     def first_of_its_namespace():
-        confine.unshare(confine.NEW_MOUNTS | confine.NEW_IPC)
         confine.mount_fresh(TMP_BYTES, TMP_BYTES)
         confine.drop_privileges(seccomp_filter)
         return look_around(confine)
 
-    return in_child(first_of_its_namespace)
+    namespaces = confine.NEW_PIDS | confine.NEW_MOUNTS | confine.NEW_IPC
+    return in_child(first_of_its_namespace, lambda: confine.clone(namespaces))
 
 
 def main(mode):
     confine = load_confine()
     confine.set_dumpable(False)
+    confine.bound_capabilities()
     if mode == "nested":
         with open(f"{HERE}/filter.bpf", "rb") as file:
             seccomp_filter = file.read()
-        outcome = in_child(lambda: nested(confine, seccomp_filter))
+        outcome = nested(confine, seccomp_filter)
     else:
         # bubblewrap has set the filter and left no capabilities.
         outcome = in_child(lambda: confine.drop_privileges(None) or look_around(confine))

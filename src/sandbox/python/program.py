@@ -26,6 +26,15 @@ _LIMITS = {
 }
 
 
+# What `site` gives to every interpreter.
+site.setquit()
+site.setcopyright()
+site.sethelper()
+
+_last_known = None
+"""The module that was imported last before the program began."""
+
+
 class CannotStart(Exception):
     """The program could not be started; `code` is an errno's name or one of ours."""
 
@@ -35,16 +44,26 @@ class CannotStart(Exception):
         self.message = message
 
 
+def prepare():
+    """What can be done before it is known what to run."""
+    global _last_known
+    os.environ.clear()
+    _open_streams(unbuffered=False)
+    _last_known = next(reversed(sys.modules))
+    # What is here is not the program's, and need not be looked at when it ends.
+    gc.freeze()
+
+
 def run(request, started):
-    """Never returns. Calls `started` when nothing of ours can fail any more; raises CannotStart before."""
+    """After `prepare`. Never returns. Calls `started` when nothing of ours can fail any more; raises CannotStart before."""
     limit(request["limits"])
     _enter(request["cwd"])
     environment = request["env"]
     if request["kind"] == "argv":
         _exec(request["argv"], environment)
-    os.environ.clear()
     os.environ.update(environment)
-    _open_streams(unbuffered=bool(environment.get("PYTHONUNBUFFERED")))
+    if environment.get("PYTHONUNBUFFERED"):
+        _open_streams(unbuffered=True)
     _enter_venv()
     main, source, name = _prepare_file(request) if "file" in request else _prepare_code(request)
     started()
@@ -128,18 +147,17 @@ def _enter_venv():
         sys.executable = interpreter
         sys.prefix = sys.exec_prefix = VENV
         site.PREFIXES = [VENV]
+        # With the names given, it does not look at each folder first.
+        known = set(sys.path)
         for folder in site.getsitepackages([VENV]):
             if os.path.isdir(folder):
-                site.addsitedir(folder)
+                site.addsitedir(folder, known)
     spawn = sys.modules.get("multiprocessing.spawn")
     if spawn:
         spawn.set_executable(sys.executable)
     for folder in reversed(os.environ.get("PYTHONPATH", "").split(":")):
         if folder:
             sys.path.insert(0, os.path.abspath(folder))
-    site.setquit()
-    site.setcopyright()
-    site.sethelper()
 
 
 def _prepare_code(request):
@@ -291,6 +309,16 @@ def _attempt_quietly(step):
         pass
 
 
+def _modules_since_start():
+    """Those that the program has imported: to look at the others would copy hundreds of pages that are shared."""
+    names = []
+    for name in reversed(sys.modules):
+        if name == _last_known:
+            break
+        names.append(name)
+    return names
+
+
 def _tear_down():
     """Lets go of what the program made, so that its files are flushed and its `__del__` methods run."""
     if threading._active and len(threading._active) > 1:
@@ -304,8 +332,8 @@ def _tear_down():
         names[name] = None
     for name in [name for name in names if name != "__builtins__"]:
         names[name] = None
-    for name, module in list(sys.modules.items()):
-        origin = getattr(module, "__file__", None)
+    for name in _modules_since_start():
+        origin = getattr(sys.modules[name], "__file__", None)
         if isinstance(origin, str) and origin.startswith(WORKSPACE):
             del sys.modules[name]
     gc.collect()

@@ -37,7 +37,7 @@ class Program:
         )
         theirs = (in_r, out_w, err_w, go_r, ctl_r, rep_w)
         try:
-            pid = children.fork(lambda: children.become_keeper(self.agent.config, *theirs), rep_w)
+            self.keeper = children.fork_keeper(self.agent.config, theirs)
         except OSError:
             for fd in (*theirs, in_w, out_r, err_r, go_w, ctl_w, rep_r):
                 os.close(fd)
@@ -53,10 +53,7 @@ class Program:
         for fd in (rep_r, out_r, err_r):
             os.set_blocking(fd, False)
         loop.watch(rep_r, select.EPOLLIN, self._read_report)
-        if self.agent.config.nested:
-            self.agent.children[pid] = lambda status: None
-        else:
-            self._kept_by(pid)
+        self.agent.children[self.keeper] = self._keeper_ended
 
     def start(self, piece, is_last):
         self._request += piece
@@ -105,18 +102,10 @@ class Program:
         os.close(fd)
         del self._outputs[fd]
 
-    def _kept_by(self, pid):
-        self.keeper = pid
-        if pid in self.agent.early:
-            self._keeper_ended(self.agent.early.pop(pid))
-        else:
-            self.agent.children[pid] = self._keeper_ended
-
     def _is_here(self):
         return self.number in self.agent.programs
 
     def _read_report(self, _events=0):
-        is_over = False
         while True:
             try:
                 data = os.read(self._report, 65536)
@@ -124,7 +113,6 @@ class Program:
                 break
             if not data:
                 self.agent.loop.forget(self._report)
-                is_over = True
                 break
             self._reported += data
         *lines, self._reported = self._reported.split(b"\n")
@@ -132,14 +120,10 @@ class Program:
             self._heard(json.loads(line))
             if not self._is_here():
                 return
-        if is_over and self.keeper is None:
-            self._failed("it ended before it was ready")
 
     def _heard(self, said):
         self._outcome.update(said)
-        if "keeper" in said:
-            self._kept_by(said["keeper"])
-        elif "ready" in said:
+        if "ready" in said:
             self.agent.service.tell(b"N", self.number, keeper=self.keeper, preloaded=self.is_preloaded)
         elif "end" in said and self.is_started:
             # The keeper has killed and reaped all that was in its namespace. That it goes itself, and the kernel
