@@ -8,11 +8,10 @@ import sys
 # What bubblewrap inherited by mistake is nobody's here.
 os.closerange(3, 1 << 16)
 
+import _signal as signal
 import fcntl
 import gc
-import json
 import select
-import signal
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -20,6 +19,7 @@ sys.path.insert(0, HERE)
 
 import confine
 import keeper
+import plain_json
 from companions import Bridge, Helper
 from loop import Loop
 from running import Program
@@ -36,7 +36,7 @@ REFILL_AFTER = 0.02
 
 class Config:
     def __init__(self, text):
-        given = json.loads(text)
+        given = plain_json.loads(text)
         self.nested = given["nested"]
         self.spare = given["spare"]
         self.refill = given["refill"]

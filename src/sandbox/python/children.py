@@ -1,13 +1,13 @@
 """What becomes of the agent's children. Each leaves its privileges behind before anything of the session comes near."""
 
+import _signal as signal
 import fcntl
-import json
 import os
-import signal
 import sys
 
 import confine
 import keeper
+import plain_json
 import program
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -27,7 +27,7 @@ def fork(work, report=None, namespaces=0):
     except BaseException as error:
         said = f"{type(error).__name__}: {error}"
         try:
-            os.write(2 if report is None else report, (json.dumps({"error": said}) + "\n").encode())
+            os.write(2 if report is None else report, (plain_json.dumps({"error": said}) + "\n").encode())
         except OSError:
             pass
     finally:
@@ -78,13 +78,13 @@ def _wait_for_request(go, report):
         pass
     os.write(report, b'{"ready": true}\n')
     length = int.from_bytes(_read_exactly(go, 4), "big")
-    request = json.loads(_read_exactly(go, length))
+    request = plain_json.loads(_read_exactly(go, length))
     os.close(go)
     try:
         program.run(request, started=lambda: os.close(report))
     except program.CannotStart as why:
         failed = {"failed": {"code": why.code, "message": why.message}}
-        os.write(report, json.dumps(failed).encode() + b"\n")
+        os.write(report, plain_json.dumps(failed).encode() + b"\n")
         os._exit(127)
 
 

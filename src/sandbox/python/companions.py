@@ -1,8 +1,8 @@
 """Children that live beside the programs: one that touches files for the service, one that leads to the proxy."""
 
+import _signal as signal
 import os
 import select
-import signal
 import struct
 import time
 

@@ -1,9 +1,9 @@
 """Gives up privileges, for good: fresh namespaces, no capabilities, the seccomp filter."""
 
+import _signal as signal
 import ctypes
 import errno
 import os
-import signal
 
 _libc = ctypes.CDLL(None, use_errno=True)
 # Keeps the interpreter's lock, so that a child is born with it.

@@ -1,11 +1,12 @@
 """The parent of one program: pid 1 of the program's own process namespace. It reaps what is orphaned, and when the
 main process has ended, or it is told to, kills all that is left, counts it, says how it went, and ends."""
 
-import json
+import _signal as signal
 import os
 import resource
 import select
-import signal
+
+import plain_json
 
 TERMINATE, KILL = b"t", b"k"
 
@@ -80,7 +81,7 @@ def _end(main_pid, main_status, asked_to_end, report):
         "killed": killed,
         **used,
     }
-    os.write(report, json.dumps({"end": outcome}).encode() + b"\n")
+    os.write(report, plain_json.dumps({"end": outcome}).encode() + b"\n")
     os._exit(0)
 
 

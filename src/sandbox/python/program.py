@@ -1,19 +1,18 @@
 """What a program is when its walls stand: the environment, and Python code with the meaning that `python3` gives it.
 Runs in the confined child only; from here on, the session's own files are read."""
 
+import _frozen_importlib
+import _frozen_importlib_external
+import _signal as signal
 import atexit
 import builtins
 import errno
 import gc
-import importlib.machinery
 import io
 import os
 import resource
-import signal
 import site
 import sys
-import threading
-import types
 
 WORKSPACE = "/workspace"
 VENV = "/workspace/.venv"
@@ -167,7 +166,7 @@ def _prepare_code(request):
     if "linecache" in sys.modules:
         _remember_lines(source, name)
     main = _new_main()
-    main.__loader__ = importlib.machinery.BuiltinImporter
+    main.__loader__ = _frozen_importlib.BuiltinImporter
     return main, source, name
 
 
@@ -193,12 +192,12 @@ def _prepare_file(request):
     main = _new_main()
     main.__file__ = shown
     main.__cached__ = None
-    main.__loader__ = importlib.machinery.SourceFileLoader("__main__", shown)
+    main.__loader__ = _frozen_importlib_external.SourceFileLoader("__main__", shown)
     return main, source, shown
 
 
 def _new_main():
-    main = types.ModuleType("__main__")
+    main = type(sys)("__main__")
     main.__builtins__ = builtins
     main.__annotations__ = {}
     sys.modules["__main__"] = main
@@ -268,7 +267,9 @@ def _show(error):
 
 def _finish(status):
     """What the interpreter does at its end. Never returns."""
-    _attempt(threading._shutdown)
+    threading = sys.modules.get("threading")
+    if threading:
+        _attempt(threading._shutdown)
     _attempt(atexit._run_exitfuncs)
     flushed = _flush(sys.stdout)
     _flush(sys.stderr)
@@ -321,7 +322,8 @@ def _modules_since_start():
 
 def _tear_down():
     """Lets go of what the program made, so that its files are flushed and its `__del__` methods run."""
-    if threading._active and len(threading._active) > 1:
+    threading = sys.modules.get("threading")
+    if threading and len(threading._active) > 1:
         # Daemon threads still run and would trip over missing names: only save what is in open files.
         for each in gc.get_objects():
             if isinstance(each, (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)):

@@ -1,16 +1,16 @@
 """One program, from before it is asked for until it is gone."""
 
+import _signal as signal
 import fcntl
-import json
 import os
 import select
-import signal
 import struct
 import termios
 import time
 
 import children
 import keeper
+import plain_json
 from loop import Pipe
 from service import READ_BYTES
 
@@ -117,7 +117,7 @@ class Program:
             self._reported += data
         *lines, self._reported = self._reported.split(b"\n")
         for line in lines:
-            self._heard(json.loads(line))
+            self._heard(plain_json.loads(line))
             if not self._is_here():
                 return
 

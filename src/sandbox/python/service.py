@@ -1,11 +1,12 @@
 """The other side: frames in, frames out. u32 length of what follows | u8 type | u32 id | payload; protocol.ts lists
 the types."""
 
-import json
 import os
 import select
 import struct
-from collections import deque
+from _collections import deque
+
+import plain_json
 
 MAX_QUEUED = 1 << 20
 READ_BYTES = 1 << 18
@@ -32,7 +33,7 @@ class Service:
         self._flush()
 
     def tell(self, kind, number, **what):
-        self.send(kind, number, json.dumps(what).encode())
+        self.send(kind, number, plain_json.dumps(what).encode())
 
     def is_full(self):
         """No more output should be read until it is drained."""
