@@ -1,20 +1,17 @@
 // Stops processes with signals, where the kernel cannot freeze them as a group.
-import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { readKernelFile } from './limits/kernel-file.js';
 
 const MAX_ROUNDS = 100;
 
 /** Stops all of them until a look finds nobody running; `members` is asked again each time, as they may fork.
  *  Resolves with those that were running, who are to be continued. */
-export async function stopAll(members: () => Promise<readonly number[]>): Promise<number[]> {
+export async function stopAll(members: () => readonly number[]): Promise<number[]> {
   const stopped = new Set<number>();
   for (let round = 0; round < MAX_ROUNDS; round += 1) {
-    const states = await Promise.all(
-      (await members()).map(async (pid) => ({ pid, state: await stateOf(pid) })),
-    );
-    const running = states.filter(({ state }) => !STILL.has(state));
+    const running = members().filter((pid) => !STILL.has(stateOf(pid)));
     if (running.length === 0) return [...stopped];
-    for (const { pid } of running) {
+    for (const pid of running) {
       stopped.add(pid);
       signal(pid, 'SIGSTOP');
     }
@@ -31,8 +28,8 @@ export function continueAll(pids: readonly number[]): void {
 /** Stopped, traced, dead or gone. */
 const STILL = new Set(['T', 't', 'Z', 'X', '']);
 
-async function stateOf(pid: number): Promise<string> {
-  const stat = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => '');
+function stateOf(pid: number): string {
+  const stat = readKernelFile(`/proc/${pid}/stat`) ?? '';
   return stat.slice(stat.lastIndexOf(')') + 2).charAt(0);
 }
 

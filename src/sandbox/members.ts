@@ -1,6 +1,6 @@
 // Which host processes a sandbox's own pids are. The agent names pids of its namespace; the kernel alone says whose
 // they are: only members of the sandbox count, matched by their pids in each namespace and by their owner.
-import { readFile } from 'node:fs/promises';
+import { readKernelFile } from './limits/kernel-file.js';
 import type { LimitGroup } from './limits/limits.js';
 
 interface Identity {
@@ -18,62 +18,77 @@ interface Wanted {
   readonly nested: boolean;
 }
 
+/** A process that waits for its program to end, and the main process of that program. */
+export interface Kept {
+  readonly keeper: number;
+  readonly main: number;
+}
+
 /** The host pids of the keeper that the agent knows by `keeperPid`, and of the main process it keeps. */
-export async function keeperAndMain(
+export function keeperAndMain(
   members: readonly number[],
   keeperPid: number,
   wanted: Wanted,
-): Promise<number[]> {
-  const look = async () => findKeeper(await Promise.all(members.map(identify)), keeperPid, wanted);
+): Kept | undefined {
   // Who made a keeper leaves as soon as it is there. If it was read before that and its parent after, it has none.
-  return (await look()) ?? (await look()) ?? [];
+  return findKept(members, keeperPid, wanted) ?? findKept(members, keeperPid, wanted);
 }
 
-function findKeeper(found: (Identity | null)[], keeperPid: number, wanted: Wanted): number[] | undefined {
+function findKept(members: readonly number[], keeperPid: number, wanted: Wanted): Kept | undefined {
   const { launchedPid, uid, nested } = wanted;
-  const own = new Map(found.flatMap((each) => (each?.uid === uid ? [[each.pid, each]] : [])));
+  const inside = new Set(members);
+  const read = new Map<number, Identity>();
+  const own = (pid: number): Identity | undefined => {
+    const identity = inside.has(pid) ? (read.get(pid) ?? identify(pid)) : undefined;
+    if (identity?.uid !== uid) return undefined;
+    read.set(pid, identity);
+    return identity;
+  };
   const isBelow = ({ parent }: Identity): boolean => {
-    const above = own.get(parent);
+    const above = own(parent);
     return parent === launchedPid || (above !== undefined && isBelow(above));
   };
   const depth = nested ? 3 : 2;
-  const keeper = [...own.values()].find(
-    (each) =>
-      each.pids.length >= depth &&
-      each.pids.at(nested ? -2 : -1) === keeperPid &&
-      isFirst(each.pids, nested) &&
-      isBelow(each),
-  );
-  if (!keeper) return undefined;
-  const main = [...own.values()].filter(({ parent }) => parent === keeper.pid);
-  return [keeper.pid, ...main.map(({ pid }) => pid)];
+  const isKeeper = (each: Identity) =>
+    each.pids.length >= depth &&
+    each.pids.at(nested ? -2 : -1) === keeperPid &&
+    isFirst(each.pids, nested) &&
+    isBelow(each);
+  let keeper: number | undefined;
+  // The newest first: the two that nobody knows yet are mostly the last ones, and need to be all that is read.
+  for (const pid of [...members].sort((a, b) => b - a)) {
+    const each = own(pid);
+    if (each && isKeeper(each)) keeper = pid;
+    const main = keeper && [...read.values()].find(({ parent }) => parent === keeper);
+    if (keeper && main) return { keeper, main: main.pid };
+  }
+  return undefined;
 }
 
 /** The keeper of a nested namespace is its pid 1. */
 const isFirst = (pids: readonly number[], nested: boolean) => !nested || pids.at(-1) === 1;
 
 /** All that descends from a process of ours, where no control group says who belongs to it. */
-export async function descendants(pid: number): Promise<number[]> {
-  const text = await readFile(`/proc/${pid}/task/${pid}/children`, 'latin1').catch(() => '');
-  const children = text
+export function descendants(pid: number): number[] {
+  const children = (readKernelFile(`/proc/${pid}/task/${pid}/children`) ?? '')
     .split(' ')
     .map(Number)
     .filter((child) => child > 0);
-  return [...children, ...(await Promise.all(children.map(descendants))).flat()];
+  return [...children, ...children.flatMap(descendants)];
 }
 
 /** All that is in the sandbox of these agents. */
-export async function membersOf(
-  group: LimitGroup,
-  agents: readonly { readonly pid: number }[],
-): Promise<number[]> {
-  return (await group.processes()) ?? (await Promise.all(agents.map(({ pid }) => descendants(pid)))).flat();
+export function membersOf(group: LimitGroup, agents: readonly { readonly pid: number }[]): number[] {
+  return group.processes() ?? agents.flatMap(({ pid }) => descendants(pid));
 }
 
-async function identify(pid: number): Promise<Identity | null> {
-  const status = await readFile(`/proc/${pid}/status`, 'latin1').catch(() => '');
-  const numbers = (name: string) =>
-    (new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(status)?.[1] ?? '').split(/\s+/).map(Number);
-  if (status === '') return null;
-  return { pid, parent: numbers('PPid')[0]!, uid: numbers('Uid')[0]!, pids: numbers('NSpid') };
+function identify(pid: number): Identity | undefined {
+  const status = readKernelFile(`/proc/${pid}/status`);
+  if (!status) return undefined;
+  const numbers = (line: RegExp) => (line.exec(status)?.[1] ?? '').split(/\s+/).map(Number);
+  return { pid, parent: numbers(PARENT)[0]!, uid: numbers(UID)[0]!, pids: numbers(PIDS) };
 }
+
+const PARENT = /^PPid:\s*(.*)$/m;
+const UID = /^Uid:\s*(.*)$/m;
+const PIDS = /^NSpid:\s*(.*)$/m;

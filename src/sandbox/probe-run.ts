@@ -46,7 +46,7 @@ export async function tryWay(way: Way, ground: Ground): Promise<Tried> {
       uid,
       adopt: async (pids) => {
         await group.adopt(pids);
-        isCounted = (await group.processes())?.includes(pids.at(-1)!) ?? false;
+        isCounted = group.processes()?.includes(pids.at(-1)!) ?? false;
       },
     });
     const impatience = setTimeout(() => sandbox.kill(), ANSWER_WITHIN_MS);

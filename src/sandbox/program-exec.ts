@@ -45,7 +45,7 @@ export class ProgramExec implements Exec {
   #patience = () => {};
   #exceeded: Pick<ExecEnd, 'limit' | 'reached'> | undefined;
   /** Members of the program's group when it was to be killed, for an agent that cannot say how many those were. */
-  #seenAtKill: Promise<number> | undefined;
+  #seenAtKill: number | undefined;
   /** The same, when we had to kill it ourselves. */
   #killedByUs = 0;
 
@@ -127,12 +127,9 @@ export class ProgramExec implements Exec {
     const { group, groupCounts } = this.#host!;
     const said = readReport(report);
     try {
-      const [members, oomKills, usage] = await Promise.all([
-        group?.members() ?? 0,
-        group?.oomKills() ?? 0,
-        groupCounts ? group?.usage() : undefined,
-      ]);
-      if (members > 0) await group?.kill();
+      const usage = groupCounts ? await group?.usage() : undefined;
+      const oomKills = group?.oomKills() ?? 0;
+      if (group && group.members() > 0) await group.kill();
       const { how } = said;
       const limit =
         oomKills > 0
@@ -140,7 +137,8 @@ export class ProgramExec implements Exec {
           : how.kind === 'signaled' && how.signal === 'SIGXFSZ'
             ? 'diskLimit'
             : undefined;
-      const killed = said.processesKilled ?? (this.#seenAtKill ? Math.max(1, await this.#seenAtKill) : 0);
+      const killed =
+        said.processesKilled ?? (this.#seenAtKill !== undefined ? Math.max(1, this.#seenAtKill) : 0);
       this.settle({
         how,
         ...(limit ? { limit } : {}),
@@ -156,7 +154,7 @@ export class ProgramExec implements Exec {
 
   /** The agent is gone, and with it everything in the sandbox. */
   async sandboxDied(message: string): Promise<void> {
-    const oomKills = await Promise.resolve(this.#host?.group?.oomKills()).catch(() => 0);
+    const oomKills = this.#host?.group?.oomKills();
     this.settle({
       how: this.#isKilled ? { kind: 'signaled', signal: 'SIGKILL' } : { kind: 'sandboxDied', message },
       ...(oomKills ? { limit: 'outOfMemory' as const } : {}),
@@ -176,7 +174,7 @@ export class ProgramExec implements Exec {
   #kill(host: ProgramHost): void {
     if (this.#isSettled || this.#isKilled) return;
     this.#isKilled = true;
-    this.#seenAtKill = (host.group?.members() ?? Promise.resolve(0)).catch(() => 0);
+    this.#seenAtKill = countMembers(host);
     host.kill();
     this.#patience = host.clock.after(CONFIRM_WITHIN_MS, () => void this.#killGroup(host));
   }
@@ -185,8 +183,17 @@ export class ProgramExec implements Exec {
     this.#patience = host.clock.after(GROUP_GONE_WITHIN_MS, () =>
       host.killSandbox('it did not end a program that was to be killed'),
     );
-    this.#killedByUs = (await host.group?.members().catch(() => 0)) ?? 0;
+    this.#killedByUs = countMembers(host);
     await host.group?.kill().catch(() => {});
+  }
+}
+
+/** A number that is only told; that it cannot be had must not be in the way of a kill. */
+function countMembers({ group }: ProgramHost): number {
+  try {
+    return group?.members() ?? 0;
+  } catch {
+    return 0;
   }
 }
 

@@ -1,12 +1,9 @@
-// The limits of one program: the group of its processes, and of the keeper that waits on them.
+// The limits of one program: the group of its processes, without the keeper that waits on them.
 import type { ChildGroup, LimitGroup } from './limits/limits.js';
 import { descendants, keeperAndMain } from './members.js';
 
 export class ProgramGroup {
-  private constructor(
-    private readonly group: ChildGroup,
-    private readonly keeper: number | undefined,
-  ) {}
+  private constructor(private readonly group: ChildGroup) {}
 
   /** For a process that waits for its program in the sandbox of `parent`; `keeperPid` is what the agent calls its keeper. */
   static async create(
@@ -15,26 +12,23 @@ export class ProgramGroup {
     keeperPid: number,
     sandbox: { readonly launchedPid: number; readonly uid: number; readonly nested: boolean },
   ): Promise<ProgramGroup> {
-    const [group, members] = await Promise.all([
-      parent.child(name),
-      parent.processes().then((pids) => pids ?? descendants(sandbox.launchedPid)),
-    ]);
-    const found = await keeperAndMain(members, keeperPid, sandbox);
-    await group.adopt(found);
-    return new ProgramGroup(group, found[0]);
+    const group = await parent.child(name);
+    const members = parent.ownProcesses() ?? descendants(sandbox.launchedPid);
+    const kept = keeperAndMain(members, keeperPid, sandbox);
+    if (kept) await group.adopt([kept.main], kept.keeper);
+    return new ProgramGroup(group);
   }
 
-  /** How many processes there are, apart from the keeper, as far as the kernel counts them for us. */
-  async members(): Promise<number> {
-    const pids = (await this.group.processes()) ?? [];
-    return pids.filter((pid) => pid !== this.keeper).length;
+  /** How many processes there are, as far as the kernel counts them for us. */
+  members(): number {
+    return this.group.processes()?.length ?? 0;
   }
 
   limitMemory(bytes: number): Promise<void> {
     return this.group.limitMemory(bytes);
   }
 
-  oomKills(): Promise<number> {
+  oomKills(): number {
     return this.group.oomKills();
   }
 
@@ -50,7 +44,6 @@ export class ProgramGroup {
     return this.group.kill();
   }
 
-  /** Resolves when the keeper has left, too. */
   remove(): Promise<void> {
     return this.group.remove();
   }

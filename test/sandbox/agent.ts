@@ -98,8 +98,8 @@ t.test(
   async (t) => {
     const calls: string[] = [];
     const group = {
-      members: async () => 4,
-      oomKills: async () => 0,
+      members: () => 4,
+      oomKills: () => 0,
       kill: async () => void calls.push('kill the group'),
       remove: async () => {},
     };
@@ -143,8 +143,8 @@ t.test('a program that is ended before it began never begins', async (t) => {
 t.test('what a program left behind is killed before its end is told', async (t) => {
   const calls: string[] = [];
   const group = {
-    members: async () => 1,
-    oomKills: async () => 1,
+    members: () => 1,
+    oomKills: () => 1,
     kill: async () => void calls.push('kill'),
     remove: async () => void calls.push('remove'),
   };

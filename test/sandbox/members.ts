@@ -7,6 +7,8 @@ import { until } from '../helpers/world.js';
 
 const SLEEP = 'import time; print("here", flush=True); time.sleep(60)';
 
+const hasAgent = (pid: number) => readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes('/agent.pyc');
+
 const parentOf = (pid: number) =>
   Number(/^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))![1]);
 
@@ -20,10 +22,10 @@ t.test(
     const alone = start(sandbox, SLEEP, { egress: { allow: [], mayBePrivate: [] } });
     await Promise.all([own.said('here'), alone.said('here')]);
 
-    // What bubblewrap starts has its name for a moment.
+    // What bubblewrap starts has its name for a moment, and where the disk is watched there is one more that looks at it.
     const { members, bubblewraps, numbers } = await until(async () => {
       const all = processesBelow(process.pid);
-      const found = all.filter(({ name }) => name === 'bwrap').map(({ pid }) => pid);
+      const found = all.filter(({ pid, name }) => name === 'bwrap' && hasAgent(pid)).map(({ pid }) => pid);
       return (
         found.length === 2 && {
           members: all.map(({ pid }) => pid),
@@ -37,13 +39,12 @@ t.test(
     for (const launchedPid of bubblewraps) {
       const below = new Set(processesBelow(launchedPid).map(({ pid }) => pid));
       for (const keeperPid of numbers) {
-        const found = await keeperAndMain(members, keeperPid, { launchedPid, ...wanted });
-        t.ok(
-          found.every((pid) => below.has(pid)),
-          `number ${keeperPid} below ${launchedPid}: ${found}`,
-        );
-        for (const pid of found) seen.add(pid);
-        if (found.length > 1) t.ok(found.slice(1).every((pid) => parentOf(pid) === found[0]));
+        const found = keeperAndMain(members, keeperPid, { launchedPid, ...wanted });
+        if (!found) continue;
+        const { keeper, main } = found;
+        t.ok(below.has(keeper), `number ${keeperPid} below ${launchedPid}: ${keeper}`);
+        t.equal(parentOf(main), keeper);
+        seen.add(keeper).add(main);
       }
     }
     t.ok(seen.size >= 4, 'each of the two has a keeper with a program');
@@ -62,6 +63,6 @@ t.test('a number that nobody has, or somebody of another owner, finds no one', a
     [-1, process.getuid!()],
     [Number.NaN, process.getuid!()],
   ] as const) {
-    t.same(await keeperAndMain([process.pid, 1], keeperPid, { ...wanted, uid }), []);
+    t.equal(keeperAndMain([process.pid, 1], keeperPid, { ...wanted, uid }), undefined);
   }
 });

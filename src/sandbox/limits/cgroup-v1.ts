@@ -3,7 +3,8 @@
 import { access, constants, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { SandboxLimits } from '../sandbox.js';
-import { Group, groupName, groupsBelow, isCode, readNumber, removeTree, tell } from './group.js';
+import { cpuMsOf, Group, groupName, groupsBelow, removeTree } from './group.js';
+import { isCode, readKernelFile, readNumber, tell } from './kernel-file.js';
 import type { ChildGroup, Limiter, LimitGroup } from './limits.js';
 import type { CgroupPlace } from './place.js';
 
@@ -26,6 +27,12 @@ export async function openCgroupV1(place: CgroupPlace, base: string): Promise<Li
     if (directory !== undefined) roots.set(controller, join(directory, base));
   }
   const unified = place.unified && (await isWritable(place.unified)) ? join(place.unified, base) : null;
+  if (unified) {
+    await makeIfMissing(unified);
+    // It does all of this by itself: a hierarchy less is a directory and a move less for every program.
+    roots.delete('freezer');
+    if (readKernelFile(join(unified, 'cpu.stat')) !== null) roots.delete('cpuacct');
+  }
   // cpu and cpuacct are often one hierarchy under two names.
   const directories = new Set([...roots.values(), ...(unified ? [unified] : [])]);
   for (const directory of directories) await makeIfMissing(directory);
@@ -50,8 +57,7 @@ class CgroupV1 implements Limiter {
   async sweep(keepIds: ReadonlySet<string>): Promise<void> {
     const keep = new Set([...keepIds].map((id) => groupName('sandbox', id)));
     const found = new Set<string>();
-    for (const directory of this.directories)
-      for (const name of await groupsBelow(directory)) found.add(name);
+    for (const directory of this.directories) for (const name of groupsBelow(directory)) found.add(name);
     for (const name of found) {
       if (keep.has(name)) continue;
       const group = new V1Group(this.roots, this.unified, name);
@@ -80,9 +86,7 @@ class V1Members {
     const paths = new Map<string, string>();
     for (const controller of controllers) {
       const root = roots.get(controller);
-      // Where the v2 hierarchy freezes, the v1 freezer is one move less for every process.
-      if (root !== undefined && !(controller === 'freezer' && unified))
-        paths.set(controller, join(root, name));
+      if (root !== undefined) paths.set(controller, join(root, name));
     }
     this.paths = paths;
     this.unified = unified && join(unified, name);
@@ -97,7 +101,7 @@ class V1Members {
     return this.group.adopt(pids);
   }
 
-  processes(): Promise<number[]> {
+  processes(): number[] {
     return this.group.processes();
   }
 
@@ -115,14 +119,15 @@ class V1Members {
     return path === undefined ? null : join(path, name);
   }
 
-  protected async number(controller: string, name: string, key?: string): Promise<number | undefined> {
+  protected number(controller: string, name: string, key?: string): number | undefined {
     const file = this.file(controller, name);
-    return (file === null ? null : await readNumber(file, key)) ?? undefined;
+    return (file === null ? null : readNumber(file, key)) ?? undefined;
   }
 
-  protected async cpuMs(): Promise<number | undefined> {
-    const nanoseconds = await this.number('cpuacct', 'cpuacct.usage');
-    return nanoseconds === undefined ? undefined : Math.round(nanoseconds / 1e6);
+  protected cpuMs(): number | undefined {
+    const nanoseconds = this.number('cpuacct', 'cpuacct.usage');
+    if (nanoseconds !== undefined) return Math.round(nanoseconds / 1e6);
+    return this.unified === null ? undefined : (cpuMsOf(this.unified) ?? undefined);
   }
 
   async limitMemory(bytes: number): Promise<void> {
@@ -177,15 +182,19 @@ class V1Group extends V1Members implements LimitGroup {
   }
 
   async usage() {
-    const used = await this.number('memory', 'memory.usage_in_bytes');
+    const used = this.number('memory', 'memory.usage_in_bytes');
     // Page cache that the kernel drops first is no use of the sandbox's.
-    const reclaimable = (await this.number('memory', 'memory.stat', 'total_inactive_file')) ?? 0;
-    const [cpuMs, processes] = [await this.cpuMs(), await this.number('pids', 'pids.current')];
+    const reclaimable = this.number('memory', 'memory.stat', 'total_inactive_file') ?? 0;
+    const [cpuMs, processes] = [this.cpuMs(), this.number('pids', 'pids.current')];
     return {
       ...(used === undefined ? {} : { memoryBytes: Math.max(0, used - reclaimable) }),
       ...(cpuMs === undefined ? {} : { cpuMs }),
       ...(processes === undefined ? {} : { processes }),
     };
+  }
+
+  ownProcesses(): number[] {
+    return this.group.ownProcesses();
   }
 
   freeze(): Promise<boolean> {
@@ -208,18 +217,15 @@ class V1Program extends V1Members implements ChildGroup {
   }
 
   async memoryUsed(): Promise<number> {
-    return (await this.number('memory', 'memory.usage_in_bytes')) ?? 0;
+    return this.number('memory', 'memory.usage_in_bytes') ?? 0;
   }
 
-  async oomKills(): Promise<number> {
-    return (await this.number('memory', 'memory.oom_control', 'oom_kill')) ?? 0;
+  oomKills(): number {
+    return this.number('memory', 'memory.oom_control', 'oom_kill') ?? 0;
   }
 
   async usage() {
-    const [cpuMs, peakMemoryBytes] = [
-      await this.cpuMs(),
-      await this.number('memory', 'memory.max_usage_in_bytes'),
-    ];
+    const [cpuMs, peakMemoryBytes] = [this.cpuMs(), this.number('memory', 'memory.max_usage_in_bytes')];
     return {
       ...(cpuMs === undefined ? {} : { cpuMs }),
       ...(peakMemoryBytes === undefined ? {} : { peakMemoryBytes }),

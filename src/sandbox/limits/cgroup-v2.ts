@@ -4,7 +4,8 @@
 import { mkdir, readFile, rmdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { SandboxLimits } from '../sandbox.js';
-import { Group, groupName, groupsBelow, isCode, readNumber, readPids, removeTree, tell } from './group.js';
+import { cpuMsOf, Group, groupName, groupsBelow, readPids, removeTree } from './group.js';
+import { isCode, readNumber, tell } from './kernel-file.js';
 import type { ChildGroup, Limiter, LimitGroup } from './limits.js';
 import type { CgroupPlace } from './place.js';
 
@@ -55,7 +56,7 @@ async function handDown(own: string, controllers: readonly string[]): Promise<vo
 }
 
 async function move(from: string, to: string): Promise<void> {
-  await new Group({ all: [to], unified: to, freezer: null }).adopt(await readPids(from));
+  await new Group({ all: [to], unified: to, freezer: null }).adopt(readPids(from));
 }
 
 class CgroupV2 implements Limiter {
@@ -75,7 +76,7 @@ class CgroupV2 implements Limiter {
 
   async sweep(keepIds: ReadonlySet<string>): Promise<void> {
     const keep = new Set([...keepIds].map((id) => groupName('sandbox', id)));
-    for (const name of await groupsBelow(this.root)) {
+    for (const name of groupsBelow(this.root)) {
       if (keep.has(name)) continue;
       const group = new V2Group(join(this.root, name));
       await group.kill();
@@ -86,7 +87,7 @@ class CgroupV2 implements Limiter {
   async close(): Promise<void> {
     await this.sweep(new Set());
     await removeTree(this.root);
-    const below = await groupsBelow(this.own);
+    const below = groupsBelow(this.own);
     const shared = below.some((name) => name.startsWith('codegen-worker-') && name !== SERVICE_LEAF);
     if (shared || !below.includes(SERVICE_LEAF)) return;
     await tell(join(this.own, 'cgroup.subtree_control'), minus(this.controllers));
@@ -133,15 +134,19 @@ class V2Group implements LimitGroup {
     return child;
   }
 
-  processes(): Promise<number[]> {
+  processes(): number[] {
     return this.#group.processes();
   }
 
+  ownProcesses(): number[] {
+    return this.#leaf.processes();
+  }
+
   async usage() {
-    const used = await readNumber(join(this.path, 'memory.current'));
+    const used = readNumber(join(this.path, 'memory.current'));
     // Page cache that the kernel drops first is no use of the sandbox's.
-    const reclaimable = (await readNumber(join(this.path, 'memory.stat'), 'inactive_file')) ?? 0;
-    const [cpuMs, processes] = [await cpuMsOf(this.path), await readNumber(join(this.path, 'pids.current'))];
+    const reclaimable = readNumber(join(this.path, 'memory.stat'), 'inactive_file') ?? 0;
+    const [cpuMs, processes] = [cpuMsOf(this.path), readNumber(join(this.path, 'pids.current'))];
     return {
       ...(used === null ? {} : { memoryBytes: Math.max(0, used - reclaimable) }),
       ...(cpuMs === null ? {} : { cpuMs }),
@@ -188,23 +193,20 @@ class V2Program implements ChildGroup {
     await tell(join(this.path, 'memory.max'), memoryBytes);
   }
 
-  processes(): Promise<number[]> {
+  processes(): number[] {
     return this.#group.processes();
   }
 
   async memoryUsed(): Promise<number> {
-    return (await readNumber(join(this.path, 'memory.current'))) ?? 0;
+    return readNumber(join(this.path, 'memory.current')) ?? 0;
   }
 
-  async oomKills(): Promise<number> {
-    return (await readNumber(join(this.path, 'memory.events'), 'oom_kill')) ?? 0;
+  oomKills(): number {
+    return readNumber(join(this.path, 'memory.events'), 'oom_kill') ?? 0;
   }
 
   async usage() {
-    const [cpuMs, peakMemoryBytes] = [
-      await cpuMsOf(this.path),
-      await readNumber(join(this.path, 'memory.peak')),
-    ];
+    const [cpuMs, peakMemoryBytes] = [cpuMsOf(this.path), readNumber(join(this.path, 'memory.peak'))];
     return {
       ...(cpuMs === null ? {} : { cpuMs }),
       ...(peakMemoryBytes === null ? {} : { peakMemoryBytes }),
@@ -218,11 +220,6 @@ class V2Program implements ChildGroup {
   remove(): Promise<void> {
     return this.#group.remove();
   }
-}
-
-async function cpuMsOf(path: string): Promise<number | null> {
-  const microseconds = await readNumber(join(path, 'cpu.stat'), 'usage_usec');
-  return microseconds === null ? null : Math.round(microseconds / 1000);
 }
 
 /** A kernel that does not count swap has no such file. */

@@ -1,25 +1,13 @@
 // One control group: the same place in every hierarchy it needs (one in v2, several in v1). What is alike in both
 // versions lives here: making it, moving processes in, freezing, killing until it is empty, removing.
-import { constants } from 'node:fs';
-import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
+import { readdirSync } from 'node:fs';
+import { mkdir, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isCode, readKernelFile, readNumber, tell } from './kernel-file.js';
 
 const EMPTY_WITHIN_MS = 30_000;
 const FROZEN_WITHIN_MS = 2_000;
-
-/** Writes to a file of the kernel's: it must exist, and one write is one command. */
-export async function tell(path: string, value: string | number): Promise<void> {
-  await writeFile(path, String(value), { flag: constants.O_WRONLY });
-}
-
-/** One number out of a file: its whole content, or the line that starts with `key`. Null when either is not there. */
-export async function readNumber(path: string, key?: string): Promise<number | null> {
-  const text = await readFile(path, 'utf8').catch(() => null);
-  const line = key === undefined ? text : text?.split('\n').find((each) => each.startsWith(`${key} `));
-  const number = Number(line?.slice(key === undefined ? 0 : key.length).trim() || Number.NaN);
-  return Number.isFinite(number) ? number : null;
-}
 
 /** Our names are internal ids; anything that could be a path or a file of the kernel's is a mistake of ours. */
 export function groupName(prefix: string, id: string): string {
@@ -64,16 +52,21 @@ export class Group {
   }
 
   /** Members here and in groups below. */
-  processes(): Promise<number[]> {
-    return membersBelow(this.paths.unified ?? this.paths.all[0]!);
+  processes(): number[] {
+    return membersBelow(this.#counting);
+  }
+
+  /** Members here, and not in a group below. */
+  ownProcesses(): number[] {
+    return readPids(this.#counting);
   }
 
   async freeze(): Promise<boolean> {
     const { unified, freezer } = this.paths;
     const isFrozen = unified
-      ? async () => (await readNumber(join(unified, 'cgroup.events'), 'frozen')) === 1
+      ? () => readNumber(join(unified, 'cgroup.events'), 'frozen') === 1
       : freezer
-        ? async () => (await readFile(join(freezer, 'freezer.state'), 'utf8')).trim() === 'FROZEN'
+        ? () => readKernelFile(join(freezer, 'freezer.state'))?.trim() === 'FROZEN'
         : null;
     if (isFrozen === null) return false;
     try {
@@ -95,12 +88,12 @@ export class Group {
   /** Kills every member and resolves when none is left. */
   async kill(): Promise<void> {
     const emptied = await until(async () => {
-      const pids = await this.#everywhere();
+      const pids = this.#everywhere();
       if (pids.length > 0) await this.#killOnce(pids);
       return pids.length === 0;
     }, EMPTY_WITHIN_MS);
     if (!emptied) {
-      const left = await this.#everywhere();
+      const left = this.#everywhere();
       throw new Error(`processes ${left.join(', ')} are still there ${EMPTY_WITHIN_MS} ms after SIGKILL`);
     }
   }
@@ -110,9 +103,14 @@ export class Group {
     for (const path of this.paths.all) await removeTree(path);
   }
 
+  /** Where members are read: each is in all of the hierarchies, or is on its way there. */
+  get #counting(): string {
+    return this.paths.unified ?? this.paths.all[0]!;
+  }
+
   /** Members in any of the hierarchies: a move that was cut short may have reached only some. */
-  async #everywhere(): Promise<number[]> {
-    return [...new Set((await Promise.all(this.paths.all.map(membersBelow))).flat())];
+  #everywhere(): number[] {
+    return [...new Set(this.paths.all.flatMap(membersBelow))];
   }
 
   async #killOnce(seen: readonly number[]): Promise<void> {
@@ -123,7 +121,7 @@ export class Group {
       return;
     }
     // Frozen, nothing forks away while it is signalled, and no pid can be used anew.
-    const pids = (await this.freeze()) ? await this.#everywhere() : seen;
+    const pids = (await this.freeze()) ? this.#everywhere() : seen;
     for (const pid of pids) killIfThere(pid);
     await this.thaw();
   }
@@ -136,7 +134,7 @@ export class Group {
 }
 
 /** Asks again and again, first often and then more rarely, until the answer is yes or the time is over. */
-export async function until(isSo: () => Promise<boolean>, withinMs: number): Promise<boolean> {
+export async function until(isSo: () => boolean | Promise<boolean>, withinMs: number): Promise<boolean> {
   const giveUpAt = performance.now() + withinMs;
   for (let pauseMs = 1; ; pauseMs = Math.min(pauseMs * 2, 50)) {
     if (await isSo()) return true;
@@ -146,16 +144,18 @@ export async function until(isSo: () => Promise<boolean>, withinMs: number): Pro
 }
 
 /** Names of the groups directly below. */
-export async function groupsBelow(path: string): Promise<string[]> {
-  const entries = await readdir(path, { withFileTypes: true }).catch((error: unknown) => {
+export function groupsBelow(path: string): string[] {
+  try {
+    return readdirSync(path, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map((entry) => entry.name);
+  } catch (error) {
     if (isCode(error, 'ENOENT')) return [];
     throw error;
-  });
-  return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+  }
 }
 
 export async function removeTree(path: string): Promise<void> {
-  for (const name of await groupsBelow(path)) await removeTree(join(path, name));
   let busy: unknown;
   const removed = await until(async () => {
     try {
@@ -165,17 +165,15 @@ export async function removeTree(path: string): Promise<void> {
       if (isCode(error, 'ENOENT')) return true;
       if (!isCode(error, 'EBUSY')) throw error;
       busy = error;
-      return false;
     }
+    for (const name of groupsBelow(path)) await removeTree(join(path, name));
+    return false;
   }, EMPTY_WITHIN_MS);
   if (!removed) throw busy;
 }
 
-export async function readPids(path: string): Promise<number[]> {
-  const text = await readFile(join(path, 'cgroup.procs'), 'utf8').catch((error: unknown) => {
-    if (isCode(error, 'ENOENT') || isCode(error, 'ENODEV')) return '';
-    throw error;
-  });
+export function readPids(path: string): number[] {
+  const text = readKernelFile(join(path, 'cgroup.procs')) ?? '';
   // 0 stands for a process that our pid namespace does not show.
   return text
     .split('\n')
@@ -183,13 +181,14 @@ export async function readPids(path: string): Promise<number[]> {
     .filter((pid) => pid > 0);
 }
 
-async function membersBelow(path: string): Promise<number[]> {
-  const [pids, below] = await Promise.all([readPids(path), groupsBelow(path)]);
-  return [pids, ...(await Promise.all(below.map((name) => membersBelow(join(path, name)))))].flat();
+function membersBelow(path: string): number[] {
+  return [...readPids(path), ...groupsBelow(path).flatMap((name) => membersBelow(join(path, name)))];
 }
 
-export function isCode(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code;
+/** Processor time of all that is or was in a group of the v2 hierarchy; counted there without a controller, too. */
+export function cpuMsOf(path: string): number | null {
+  const microseconds = readNumber(join(path, 'cpu.stat'), 'usage_usec');
+  return microseconds === null ? null : Math.round(microseconds / 1000);
 }
 
 export function killIfThere(pid: number): void {

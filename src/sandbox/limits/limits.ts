@@ -19,7 +19,9 @@ export interface LimitGroup {
   /** A child group for one program, so that its out-of-memory end does not take the sandbox with it. */
   child(name: string, memoryBytes?: number): Promise<ChildGroup>;
   /** Host pids of all members, child groups included. Null where there is no cgroup. */
-  processes(): Promise<number[] | null>;
+  processes(): number[] | null;
+  /** The same without those in child groups. */
+  ownProcesses(): number[] | null;
   usage(): Promise<SandboxUsage>;
   /** True when the kernel froze them all; false where it cannot (use signals then). */
   freeze(): Promise<boolean>;
@@ -30,14 +32,15 @@ export interface LimitGroup {
 }
 
 export interface ChildGroup {
-  adopt(pids: readonly number[]): Promise<void>;
+  /** The keeper waits for the others in the sandbox's own group: it is no process of the program. */
+  adopt(pids: readonly number[], keeper?: number): Promise<void>;
   /** Changes the memory limit of this child, for a task that asked for less than its sandbox has. */
   limitMemory(memoryBytes: number): Promise<void>;
-  processes(): Promise<number[] | null>;
+  processes(): number[] | null;
   /** Memory of all members now; where it is added up, exact only when it is more than `bytes`. */
   memoryUsed(bytes: number): Promise<number>;
   /** More than 0 when the kernel killed for memory in here; v2 counts a process twice. */
-  oomKills(): Promise<number>;
+  oomKills(): number;
   usage(): Promise<{ cpuMs?: number; peakMemoryBytes?: number }>;
   kill(): Promise<void>;
   remove(): Promise<void>;

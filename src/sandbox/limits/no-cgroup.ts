@@ -35,8 +35,9 @@ class ProcessTree implements LimitGroup, ChildGroup {
   /** pid → start time, so that a pid used anew is never taken for the one we knew. */
   readonly #roots = new Map<number, string>();
 
-  async adopt(pids: readonly number[]): Promise<void> {
-    for (const pid of pids) {
+  /** Whatever leaves its parent in the program has the keeper as its parent. */
+  async adopt(pids: readonly number[], keeper?: number): Promise<void> {
+    for (const pid of keeper === undefined ? pids : [keeper, ...pids]) {
       const stat = await readStat(pid);
       if (stat) this.#roots.set(pid, stat.startTime);
     }
@@ -48,7 +49,11 @@ class ProcessTree implements LimitGroup, ChildGroup {
 
   async limitMemory(): Promise<void> {}
 
-  async processes(): Promise<null> {
+  processes(): null {
+    return null;
+  }
+
+  ownProcesses(): null {
     return null;
   }
 
@@ -59,7 +64,7 @@ class ProcessTree implements LimitGroup, ChildGroup {
     return roughly <= bytes ? roughly : sum(await Promise.all(members.map(({ pid }) => memoryOf(pid))));
   }
 
-  async oomKills(): Promise<number> {
+  oomKills(): number {
     return 0;
   }
 
