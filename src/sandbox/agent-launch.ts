@@ -83,7 +83,7 @@ export async function launchAgent(
     groupFor: (keeperPid) => {
       programsSoFar += 1;
       return ProgramGroup.create(group, `p${programsSoFar}`, keeperPid, {
-        launchedPid: launched.pid,
+        agentPid: launched.innerPid,
         uid: workspace.uid ?? process.getuid?.() ?? 0,
         nested,
       });

@@ -12,8 +12,8 @@ interface Identity {
 }
 
 interface Wanted {
-  /** Of the agent that knows it: a session may have several at once, each with a process of this number. */
-  readonly launchedPid: number;
+  /** Host pid of the agent that knows it: a session may have several at once, each with a process of this number. */
+  readonly agentPid: number;
   readonly uid: number;
   readonly nested: boolean;
 }
@@ -35,7 +35,7 @@ export function keeperAndMain(
 }
 
 function findKept(members: readonly number[], keeperPid: number, wanted: Wanted): Kept | undefined {
-  const { launchedPid, uid, nested } = wanted;
+  const { agentPid, uid, nested } = wanted;
   const inside = new Set(members);
   const read = new Map<number, Identity>();
   const own = (pid: number): Identity | undefined => {
@@ -45,8 +45,9 @@ function findKept(members: readonly number[], keeperPid: number, wanted: Wanted)
     return identity;
   };
   const isBelow = ({ parent }: Identity): boolean => {
+    if (parent === agentPid) return true;
     const above = own(parent);
-    return parent === launchedPid || (above !== undefined && isBelow(above));
+    return above !== undefined && isBelow(above);
   };
   const depth = nested ? 3 : 2;
   const isKeeper = (each: Identity) =>

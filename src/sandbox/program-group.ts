@@ -10,10 +10,10 @@ export class ProgramGroup {
     parent: LimitGroup,
     name: string,
     keeperPid: number,
-    sandbox: { readonly launchedPid: number; readonly uid: number; readonly nested: boolean },
+    sandbox: { readonly agentPid: number; readonly uid: number; readonly nested: boolean },
   ): Promise<ProgramGroup> {
     const group = await parent.child(name);
-    const members = parent.ownProcesses() ?? descendants(sandbox.launchedPid);
+    const members = parent.ownProcesses() ?? descendants(sandbox.agentPid);
     const kept = keeperAndMain(members, keeperPid, sandbox);
     if (kept) await group.adopt([kept.main], kept.keeper);
     return new ProgramGroup(group);

@@ -36,13 +36,14 @@ t.test(
     });
     const wanted = { uid: sandbox.uid ?? process.getuid!(), nested: driver.isolation.level === 'full' };
     const seen = new Set<number>();
-    for (const launchedPid of bubblewraps) {
-      const below = new Set(processesBelow(launchedPid).map(({ pid }) => pid));
+    for (const bubblewrap of bubblewraps) {
+      const below = new Set(processesBelow(bubblewrap).map(({ pid }) => pid));
+      const agentPid = members.find((pid) => parentOf(pid) === bubblewrap)!;
       for (const keeperPid of numbers) {
-        const found = keeperAndMain(members, keeperPid, { launchedPid, ...wanted });
+        const found = keeperAndMain(members, keeperPid, { agentPid, ...wanted });
         if (!found) continue;
         const { keeper, main } = found;
-        t.ok(below.has(keeper), `number ${keeperPid} below ${launchedPid}: ${keeper}`);
+        t.ok(below.has(keeper), `number ${keeperPid} below ${bubblewrap}: ${keeper}`);
         t.equal(parentOf(main), keeper);
         seen.add(keeper).add(main);
       }
@@ -56,7 +57,7 @@ t.test(
 );
 
 t.test('a number that nobody has, or somebody of another owner, finds no one', async (t) => {
-  const wanted = { launchedPid: process.ppid, nested: false };
+  const wanted = { agentPid: process.ppid, nested: false };
   for (const [keeperPid, uid] of [
     [process.pid, 4_000_000_000],
     [0, process.getuid!()],

@@ -101,10 +101,6 @@ class V1Members {
     return this.group.adopt(pids);
   }
 
-  processes(): number[] {
-    return this.group.processes();
-  }
-
   kill(): Promise<void> {
     return this.group.kill();
   }
@@ -193,6 +189,10 @@ class V1Group extends V1Members implements LimitGroup {
     };
   }
 
+  processes(): number[] {
+    return this.group.processes();
+  }
+
   ownProcesses(): number[] {
     return this.group.ownProcesses();
   }
@@ -214,6 +214,10 @@ class V1Program extends V1Members implements ChildGroup {
   async make(memoryBytes?: number): Promise<void> {
     await this.group.make();
     if (memoryBytes !== undefined) await this.limitMemory(memoryBytes);
+  }
+
+  processes(): number[] {
+    return this.group.ownProcesses();
   }
 
   async memoryUsed(): Promise<number> {

@@ -139,7 +139,7 @@ class V2Group implements LimitGroup {
   }
 
   ownProcesses(): number[] {
-    return this.#leaf.processes();
+    return this.#leaf.ownProcesses();
   }
 
   async usage() {
@@ -194,7 +194,7 @@ class V2Program implements ChildGroup {
   }
 
   processes(): number[] {
-    return this.#group.processes();
+    return this.#group.ownProcesses();
   }
 
   async memoryUsed(): Promise<number> {

@@ -1,6 +1,6 @@
 // One control group: the same place in every hierarchy it needs (one in v2, several in v1). What is alike in both
 // versions lives here: making it, moving processes in, freezing, killing until it is empty, removing.
-import { readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmdirSync } from 'node:fs';
 import { mkdir, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -8,6 +8,35 @@ import { isCode, readKernelFile, readNumber, tell } from './kernel-file.js';
 
 const EMPTY_WITHIN_MS = 30_000;
 const FROZEN_WITHIN_MS = 2_000;
+
+/**
+ * Moves of ours that are under way, in any group. A move waits some 10 ms for a grace period of RCU and holds the one lock
+ * of all groups meanwhile; nothing else holds it for long. So directories are made and removed in place while nobody
+ * moves, and by a thread, at twice the price, while somebody does.
+ */
+let moves = 0;
+
+async function move(pid: number, path: string): Promise<void> {
+  moves += 1;
+  try {
+    await tell(join(path, 'cgroup.procs'), pid);
+  } catch (error) {
+    // One that has ended meanwhile needs no limit.
+    if (!isCode(error, 'ESRCH')) throw error;
+  } finally {
+    moves -= 1;
+  }
+}
+
+export async function makeGroup(path: string): Promise<void> {
+  if (moves === 0) mkdirSync(path);
+  else await mkdir(path);
+}
+
+export async function removeGroup(path: string): Promise<void> {
+  if (moves === 0) rmdirSync(path);
+  else await rmdir(path);
+}
 
 /** Our names are internal ids; anything that could be a path or a file of the kernel's is a mistake of ours. */
 export function groupName(prefix: string, id: string): string {
@@ -31,24 +60,18 @@ export class Group {
   /** Makes the directories. What an earlier run left under the same name is emptied and replaced. */
   async make(): Promise<void> {
     try {
-      for (const path of this.paths.all) await mkdir(path);
+      for (const path of this.paths.all) await makeGroup(path);
     } catch (error) {
       if (!isCode(error, 'EEXIST')) throw error;
       await this.kill();
       await this.remove();
-      for (const path of this.paths.all) await mkdir(path);
+      for (const path of this.paths.all) await makeGroup(path);
     }
   }
 
-  /** Moves processes in. One that has ended meanwhile needs no limit. */
+  /** Moves processes in. */
   async adopt(pids: readonly number[]): Promise<void> {
-    for (const pid of pids) {
-      for (const path of this.paths.all) {
-        await tell(join(path, 'cgroup.procs'), pid).catch((error: unknown) => {
-          if (!isCode(error, 'ESRCH')) throw error;
-        });
-      }
-    }
+    for (const pid of pids) for (const path of this.paths.all) await move(pid, path);
   }
 
   /** Members here and in groups below. */
@@ -159,7 +182,7 @@ export async function removeTree(path: string): Promise<void> {
   let busy: unknown;
   const removed = await until(async () => {
     try {
-      await rmdir(path);
+      await removeGroup(path);
       return true;
     } catch (error) {
       if (isCode(error, 'ENOENT')) return true;
