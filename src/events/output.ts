@@ -67,6 +67,13 @@ export class OutputWriter {
     return { ...this.#stored };
   }
 
+  /** All that is stored, as text; undefined when it is more than the tails hold. */
+  get whole(): Readonly<Record<OutputStream, string>> | undefined {
+    const [stdout, stderr] = [this.tail('stdout'), this.tail('stderr')];
+    if (stdout.truncated || stderr.truncated) return undefined;
+    return { stdout: stdout.text, stderr: stderr.text };
+  }
+
   /** The end of what is stored of a stream as text, at most 8 KiB of it. */
   tail(stream: OutputStream): { readonly text: string; readonly truncated: boolean } {
     return this.#tails[stream].read();

@@ -4,7 +4,7 @@ import { openDatabase } from './database.js';
 import type { Rows } from './dialect.js';
 import { toFailure } from './failure.js';
 import { Statements } from './statements.js';
-import type { FromWorker } from './worker-client.js';
+import type { FromWorker, ToWorker } from './worker-client.js';
 
 export interface Query {
   readonly id: number;
@@ -17,13 +17,17 @@ const db = openDatabase((workerData as { path: string }).path);
 db.exec('pragma query_only = on');
 const statements = new Statements(db);
 
-port.on('message', (query: Query | 'close') => {
-  if (query === 'close') {
+port.on('message', (message: ToWorker<Query>) => {
+  if (message === 'close') {
     db.close();
     port.close();
     return;
   }
-  const { id, sql, parameters } = query;
+  // Each is answered by itself: one that takes long holds up no answer to another.
+  for (const query of message) answer(query);
+});
+
+function answer({ id, sql, parameters }: Query): void {
   try {
     const { columns, rows } = statements.get(sql).all(parameters);
     const answer: FromWorker<Rows> = { answers: [{ id, columns, rows }] };
@@ -32,7 +36,7 @@ port.on('message', (query: Query | 'close') => {
     const answer: FromWorker<Rows> = { answers: [{ id, failure: toFailure(error) }] };
     port.postMessage(answer);
   }
-});
+}
 
 const ready: FromWorker<Rows> = { ready: true };
 port.postMessage(ready);

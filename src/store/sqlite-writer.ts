@@ -6,7 +6,7 @@ import { lockStore } from './lock.js';
 import { migrate } from './migrations/migrate.js';
 import { Statements } from './statements.js';
 import { WalLimit } from './wal-limit.js';
-import type { FromWorker } from './worker-client.js';
+import type { FromWorker, ToWorker } from './worker-client.js';
 
 const WAL_BYTES = 64 * 1024 * 1024;
 
@@ -37,17 +37,25 @@ try {
 
 function serve(db: Database, walLimit: WalLimit): void {
   const statements = new Statements(db);
+  const waiting: Unit[] = [];
   let closing = false;
-  const next = (): Unit | undefined => {
-    const waiting = receiveMessageOnPort(port)?.message as Unit | 'close' | undefined;
-    if (waiting !== 'close') return waiting;
-    closing = true;
-    return undefined;
+  const take = (message: ToWorker<Unit>): void => {
+    if (message === 'close') closing = true;
+    else waiting.push(...message);
   };
-  port.on('message', (first: Unit | 'close') => {
-    if (first === 'close') return close();
-    send({ answers: commitGroup(db, statements, first, next) });
+  const next = (): Unit | undefined => {
+    if (waiting.length === 0 && !closing) {
+      const received = receiveMessageOnPort(port);
+      if (received) take(received.message);
+    }
+    return waiting.shift();
+  };
+  port.on('message', (message: ToWorker<Unit>) => {
+    take(message);
+    for (let first = waiting.shift(); first; first = waiting.shift()) {
+      send({ answers: commitGroup(db, statements, first, next) });
+      if (!closing) walLimit.keep();
+    }
     if (closing) close();
-    else walLimit.keep();
   });
 }

@@ -1,4 +1,5 @@
-// Asks one of the store's worker threads and pairs its answers with the questions.
+// Asks one of the store's worker threads and pairs its answers with the questions. What is asked in one turn of the event
+// loop travels in one message: a message wakes the other thread, which costs more than most of what it is asked.
 import { type Transferable, Worker } from 'node:worker_threads';
 import { StoreUnavailable } from '../errors.js';
 import { deferred } from '../lib/deferred.js';
@@ -11,6 +12,8 @@ export type FromWorker<A> =
   | { readonly ready: false; readonly message: string }
   | { readonly answers: readonly Answer<A>[] };
 
+export type ToWorker<Q> = readonly (Q & { readonly id: number })[] | 'close';
+
 interface Asked<A> {
   resolve(answer: A): void;
   reject(error: Error): void;
@@ -19,6 +22,9 @@ interface Asked<A> {
 export class WorkerClient<Q extends object, A extends object> {
   readonly #worker: Worker;
   readonly #asked = new Map<number, Asked<A>>();
+  /** Asked in this turn. */
+  #outbox: (Q & { readonly id: number })[] = [];
+  #transfer: Transferable[] = [];
   /** Resolves when the worker is gone, with the reason. */
   readonly lost: Promise<Error>;
   #lastId = 0;
@@ -54,16 +60,25 @@ export class WorkerClient<Q extends object, A extends object> {
     if (this.#gone) return Promise.reject(new StoreUnavailable(this.#gone, 'notStarted'));
     return new Promise((resolve, reject) => {
       const id = ++this.#lastId;
-      this.#worker.postMessage({ id, ...question }, transfer);
       this.#asked.set(id, { resolve, reject });
+      if (this.#outbox.push({ id, ...question }) === 1) setImmediate(() => this.#post());
+      this.#transfer.push(...transfer);
     });
   }
 
   /** Ends the worker when it has answered everything asked so far. */
   async close(): Promise<void> {
     this.#gone ??= new Error('the store is closed');
-    this.#worker.postMessage('close');
+    this.#post();
+    this.#worker.postMessage('close' satisfies ToWorker<Q>);
     await this.lost;
+  }
+
+  #post(): void {
+    const [questions, transfer] = [this.#outbox, this.#transfer];
+    this.#outbox = [];
+    this.#transfer = [];
+    if (questions.length > 0) this.#worker.postMessage(questions satisfies ToWorker<Q>, transfer);
   }
 
   #answer(answers: readonly Answer<A>[]): void {

@@ -171,14 +171,15 @@ export class Executor {
     });
   }
 
-  #storeStart(task: LiveTask, startedAt: number): Promise<unknown> {
+  async #storeStart(task: LiveTask, startedAt: number): Promise<void> {
     const now = this.#now();
     const queueMs = round(startedAt - task.acceptedAt);
     const change = task.session.taskStarted(now);
     const { id, taskId } = task.facts;
-    return this.#append(task, [...change.events, { type: 'task.started', taskId, data: { queueMs } }], {
+    await this.#append(task, [...change.events, { type: 'task.started', taskId, data: { queueMs } }], {
       after: [this.#options.repository.start({ id, startedAt: now, queueMs }), ...change.statements],
     });
+    Object.assign(task.row, { started_at: now, queue_ms: queueMs });
   }
 
   async #storeEnd(task: LiveTask, { result, output, killMs, durationMs }: Ended): Promise<void> {
@@ -197,23 +198,25 @@ export class Executor {
       { type: 'task.ended', taskId, data: { status, ending, ...shown, usage } },
       ...change.events,
     ];
+    const end = {
+      status,
+      ending: JSON.stringify(ending),
+      outputs,
+      usage: JSON.stringify(usage),
+      ended_at: now,
+      duration_ms: durationMs === undefined ? null : round(durationMs),
+      stdout_bytes: output?.bytes.stdout ?? 0,
+      stderr_bytes: output?.bytes.stderr ?? 0,
+    };
+    const row = { id, session: task.session.row.id };
     const statements = [
-      this.#options.repository.end({
-        id,
-        session: task.session.row.id,
-        status,
-        ending: JSON.stringify(ending),
-        outputs,
-        usage: JSON.stringify(usage),
-        endedAt: now,
-        durationMs: durationMs === undefined ? null : round(durationMs),
-        stdoutBytes: output?.bytes.stdout ?? 0,
-        stderrBytes: output?.bytes.stderr ?? 0,
-        eventsAfter: change.events.length,
-      }),
+      this.#options.repository.end(row, end, { eventsAfter: change.events.length }),
       ...change.statements,
     ];
-    await this.#appendUntilStored(task, unit, { after: statements, bytes: Buffer.byteLength(outputs) });
+    const together = { after: statements, bytes: Buffer.byteLength(outputs) };
+    const lastSeq = await this.#appendUntilStored(task, unit, together);
+    if (lastSeq !== undefined) Object.assign(task.row, end, { last_seq: lastSeq });
+    task.printed = output ? output.whole : NOTHING_PRINTED;
     task.markDone();
     this.#options.onEnded({ tool: task.tool.name, status, cause: ending.cause, durationMs: durationMs ?? 0 });
     this.#options.log.info(
@@ -248,29 +251,39 @@ export class Executor {
     };
   }
 
-  /** Every accepted task ends: while the store takes nothing, its ending waits and is tried again. */
-  async #appendUntilStored(task: LiveTask, events: readonly NewEvent[], together: WithEvents): Promise<void> {
+  /** Every accepted task ends: while the store takes nothing, its ending waits and is tried again. The number of the
+   *  first event; undefined when there was nothing left to end. */
+  async #appendUntilStored(
+    task: LiveTask,
+    events: readonly NewEvent[],
+    together: WithEvents,
+  ): Promise<number | undefined> {
     for (;;) {
       try {
-        await this.#append(task, events, together);
-        return;
+        return (await this.#append(task, events, together))[0];
       } catch (error) {
         this.#options.log.error(
           { err: error, taskId: task.facts.taskId },
           'task end could not be stored yet',
         );
         // Its record is gone or has an end already: there is nothing left to store.
-        if (error instanceof UnitRejected) return;
+        if (error instanceof UnitRejected) return undefined;
         await sleep(STORE_RETRY_MS);
       }
     }
   }
 
-  #append(task: LiveTask, events: readonly NewEvent[], together: WithEvents = {}): Promise<unknown> {
+  #append(
+    task: LiveTask,
+    events: readonly NewEvent[],
+    together: WithEvents = {},
+  ): Promise<readonly number[]> {
     const { row } = task.session;
     return this.#options.journal.append({ id: row.id, sessionId: row.session_id }, events, together);
   }
 }
+
+const NOTHING_PRINTED = { stdout: '', stderr: '' };
 
 function sessionFull(bytes: number): string {
   return `The session holds the ${bytes} bytes of events and output that one session may; what fits was kept. Let tasks that still run end, so that retention can make room, write to a file, or use another session.`;

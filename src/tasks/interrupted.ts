@@ -31,19 +31,20 @@ export async function endLostTask(
     ],
     {
       after: [
-        repository.end({
-          id: row.id,
-          session: row.session,
-          status,
-          ending: JSON.stringify(ending),
-          outputs: '{}',
-          usage: JSON.stringify(usage),
-          endedAt: now,
-          durationMs: null,
-          stdoutBytes: stdout,
-          stderrBytes: stderr,
-          eventsAfter: 0,
-        }),
+        repository.end(
+          row,
+          {
+            status,
+            ending: JSON.stringify(ending),
+            outputs: '{}',
+            usage: JSON.stringify(usage),
+            ended_at: now,
+            duration_ms: null,
+            stdout_bytes: stdout,
+            stderr_bytes: stderr,
+          },
+          { eventsAfter: 0 },
+        ),
       ],
     },
   );

@@ -1,7 +1,9 @@
 // A task that has not ended: what it is to do, what may end it, and the promise that it has.
+import type { OutputStream } from '../events/schema.js';
 import { type Deferred, deferred } from '../lib/deferred.js';
 import type { Exec } from '../sandbox/sandbox.js';
 import type { LiveSession } from '../sessions/live-session.js';
+import type { TaskRow } from '../store/schema.js';
 import type { Tool } from '../tools/tool.js';
 import type { TaskLimits } from './constraints.js';
 import { FirstEnding } from './ending.js';
@@ -31,10 +33,14 @@ export class LiveTask implements Job {
   status: 'queued' | 'running' = 'queued';
   /** The program that runs for it, while one does. */
   exec: Exec | undefined;
+  /** All that it printed, when that is little and its end is stored. */
+  printed: Readonly<Record<OutputStream, string>> | undefined;
   readonly #done: Deferred<void> = deferred();
 
   constructor(
     readonly facts: LiveTaskFacts,
+    /** As it is stored, but for the arguments, which `facts` has: whoever waits for its end need not read it again. */
+    readonly row: TaskRow,
     readonly session: LiveSession,
     readonly tool: Tool,
     readonly execute: (task: LiveTask) => Promise<void>,

@@ -19,16 +19,21 @@ export function taskRecord(
   row: TaskRow,
   sessionId: string,
   {
+    args = JSON.parse(row.arguments),
     outputs,
     outputsRemoved,
     ...queue
-  }: QueueFacts & { outputs?: Record<string, unknown>; outputsRemoved?: boolean } = {},
+  }: QueueFacts & {
+    args?: Record<string, unknown>;
+    outputs?: Record<string, unknown>;
+    outputsRemoved?: boolean;
+  } = {},
 ): Task {
   return {
     taskId: row.task_id,
     sessionId,
     tool: row.tool,
-    arguments: shorten(JSON.parse(row.arguments)) as Task['arguments'],
+    arguments: shorten(args) as Task['arguments'],
     constraints: JSON.parse(row.constraints) as Constraints,
     background: row.background === 1,
     metadata: JSON.parse(row.metadata) as Metadata,

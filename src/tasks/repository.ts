@@ -25,20 +25,10 @@ export interface TaskStart {
 }
 
 /** What the end of a task changes on its row. */
-export interface TaskEnd {
-  readonly id: string;
-  readonly session: string;
-  readonly status: string;
-  readonly ending: string;
-  readonly outputs: string | null;
-  readonly usage: string;
-  readonly endedAt: number;
-  readonly durationMs: number | null;
-  readonly stdoutBytes: number;
-  readonly stderrBytes: number;
-  /** Events of the same unit that come after task.ended. */
-  readonly eventsAfter: number;
-}
+export type TaskEnd = Pick<
+  TaskRow,
+  'status' | 'ending' | 'outputs' | 'usage' | 'ended_at' | 'duration_ms' | 'stdout_bytes' | 'stderr_bytes'
+>;
 
 const LISTED = [
   'id',
@@ -190,7 +180,12 @@ export class TaskRepository {
     };
   }
 
-  end(end: TaskEnd): Statement {
+  /** `eventsAfter` events of the same unit come after task.ended. */
+  end(
+    { id, session }: Pick<TaskRow, 'id' | 'session'>,
+    end: TaskEnd,
+    { eventsAfter }: { eventsAfter: number },
+  ): Statement {
     return {
       sql: `update tasks set status = ?, ending = ?, outputs = ?, usage = ?, ended_at = ?, duration_ms = ?,
  stdout_bytes = ?, stderr_bytes = ?, last_seq = (select last_seq - ? from sessions where id = ?)
@@ -200,13 +195,13 @@ export class TaskRepository {
         end.ending,
         end.outputs,
         end.usage,
-        end.endedAt,
-        end.durationMs,
-        end.stdoutBytes,
-        end.stderrBytes,
-        end.eventsAfter,
-        end.session,
-        end.id,
+        end.ended_at,
+        end.duration_ms,
+        end.stdout_bytes,
+        end.stderr_bytes,
+        eventsAfter,
+        session,
+        id,
       ],
       mustChange: 'unfinished task',
     };

@@ -125,8 +125,9 @@ export class Tasks {
     } finally {
       live.accepting[kind] -= 1;
     }
+    task.row.first_seq = firstSeq;
     this.#enqueue(task);
-    return taskRecord({ ...row, first_seq: firstSeq }, sessionId, this.#queueOf(id));
+    return taskRecord(task.row, sessionId, { ...this.#queueOf(id), args: submission.arguments });
   }
 
   async get(principal: Principal, taskId: string): Promise<Task> {
@@ -143,7 +144,7 @@ export class Tasks {
   async wait(principal: Principal, taskId: string, waitMs: number, signal: AbortSignal): Promise<Task> {
     const live = this.#liveByName.get(nameOf(principal.tenant, taskId));
     if (live) await settledWithin(live.done, waitMs, signal, this.#stopping.signal);
-    return this.get(principal, taskId);
+    return (live && this.#view.showEnded(live)) ?? this.get(principal, taskId);
   }
 
   async list(filter: TaskFilter, sessionId: string): Promise<{ items: Task[]; last: TaskRow | undefined }> {
@@ -350,7 +351,8 @@ export class Tasks {
       background: row.background === 1,
       limits,
     };
-    return new LiveTask(facts, session, this.#tool(row.tool), (task) => this.#run(task));
+    const kept = { first_seq: 0, ...row, arguments: '' };
+    return new LiveTask(facts, kept, session, this.#tool(row.tool), (task) => this.#run(task));
   }
 
   #tool(name: string) {

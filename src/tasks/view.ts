@@ -3,11 +3,23 @@ import { OutputRemoved } from '../errors.js';
 import { OUTPUT_STREAMS, type OutputStream } from '../events/schema.js';
 import type { TaskRow } from '../store/schema.js';
 import type { ToolRegistry } from '../tools/registry.js';
+import type { LiveTask } from './live-task.js';
 import { SHOWN_STREAM_BYTES, shownRanges, shownRest, shownText } from './outputs.js';
 import { type QueueFacts, taskRecord } from './record.js';
 import type { TaskRepository } from './repository.js';
 import type { Task } from './schema.js';
 import { StoredOutput } from './stored-output.js';
+
+const bytesOf = (row: TaskRow, stream: OutputStream) =>
+  stream === 'stdout' ? row.stdout_bytes : row.stderr_bytes;
+
+function shownStream(row: TaskRow, stream: OutputStream, shown: { text: string; truncated: boolean }) {
+  return {
+    [stream]: shown.text,
+    [`${stream}Bytes`]: bytesOf(row, stream),
+    [`${stream}Truncated`]: shown.truncated,
+  };
+}
 
 export class TaskView {
   readonly #repository: TaskRepository;
@@ -29,18 +41,24 @@ export class TaskView {
     return taskRecord(row, sessionId, { outputs: Object.assign(outputs, ...streams), outputsRemoved });
   }
 
+  /** The same from memory, for whoever waited for its end; undefined when only the store has all of it. */
+  showEnded({ row, facts, session, tool, printed }: LiveTask): Task | undefined {
+    if (row.ended_at === null || (tool.hasStreams && !printed)) return undefined;
+    const outputs = JSON.parse(row.outputs!) as Record<string, unknown>;
+    for (const stream of tool.hasStreams ? OUTPUT_STREAMS : []) {
+      Object.assign(outputs, shownStream(row, stream, { text: printed![stream], truncated: false }));
+    }
+    return taskRecord(row, session.row.session_id, { args: facts.arguments, outputs });
+  }
+
   async #showStream(row: TaskRow, stream: OutputStream): Promise<Record<string, unknown>> {
-    const total = stream === 'stdout' ? row.stdout_bytes : row.stderr_bytes;
+    const total = bytesOf(row, stream);
     const output = new StoredOutput(this.#repository, row, stream);
     const shown = await this.#whole(row, output, stream, total).catch((error: unknown) => {
       if (error instanceof OutputRemoved) return this.#rest(output, error.firstByte, total);
       throw error;
     });
-    return {
-      [stream]: shown.text,
-      [`${stream}Bytes`]: total,
-      [`${stream}Truncated`]: shown.truncated,
-    };
+    return shownStream(row, stream, shown);
   }
 
   async #whole(row: TaskRow, output: StoredOutput, stream: OutputStream, total: number) {

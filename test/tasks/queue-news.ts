@@ -1,6 +1,7 @@
 import t from 'tap';
 import type { Journal } from '../../src/events/journal.js';
 import type { LiveSession } from '../../src/sessions/live-session.js';
+import type { TaskRow } from '../../src/store/schema.js';
 import { Lane } from '../../src/tasks/lane.js';
 import { LiveTask, type LiveTaskFacts } from '../../src/tasks/live-task.js';
 import { Places } from '../../src/tasks/places.js';
@@ -32,6 +33,7 @@ t.test(
       (_, n) =>
         new LiveTask(
           { taskId: `t${n + 1}` } as LiveTaskFacts,
+          {} as TaskRow,
           session,
           {} as Tool,
           () => new Promise(() => {}),
