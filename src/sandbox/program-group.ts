@@ -1,4 +1,5 @@
 // The limits of one program: the group of its processes, without the keeper that waits on them.
+import { setImmediate as othersFirst } from 'node:timers/promises';
 import type { ChildGroup, LimitGroup } from './limits/limits.js';
 import { descendants, keeperAndMain } from './members.js';
 
@@ -44,7 +45,9 @@ export class ProgramGroup {
     return this.group.kill();
   }
 
-  remove(): Promise<void> {
-    return this.group.remove();
+  /** In a moment: whoever waits to tell the end of the program goes first. */
+  async remove(): Promise<void> {
+    await othersFirst();
+    await this.group.remove();
   }
 }
