@@ -201,6 +201,31 @@ t.test('a program can be killed without its sandbox', { skip }, async (t) => {
   await group.remove();
 });
 
+t.test('groups are made and removed while processes move into others', { skip }, async (t) => {
+  const group = await limiter.create('crowd', limits);
+  const names = ['a', 'b', 'c', 'd', 'e', 'f'];
+  await Promise.all(
+    names.map(async (name) => {
+      const process = python(t, '');
+      const closed = once(process, 'close');
+      await group.adopt([process.pid]);
+      const program = await group.child(name);
+      await program.adopt([process.pid]);
+      t.same(program.processes(), [process.pid]);
+      t.notOk(
+        group.ownProcesses()!.includes(process.pid),
+        'it is its program’s, and no more the sandbox’s own',
+      );
+      await program.kill();
+      await closed;
+      await program.remove();
+    }),
+  );
+  t.same(group.processes(), []);
+  await group.remove();
+  t.notOk(leftGroups().some((path) => path.includes('crowd')));
+});
+
 t.test('a process that has ended meanwhile is no error', { skip }, async (t) => {
   const group = await limiter.create('gone', limits);
   const short = python(t, '');
