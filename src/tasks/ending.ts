@@ -4,6 +4,9 @@ import type { Ending } from './schema.js';
 /** An ending whose words are still to be found. */
 export type EndingFacts = Omit<Ending, 'message'> & { readonly message?: string };
 
+/** Made once: an exception for each task would cost more than most of what ends it. */
+const TASK_ENDS = new Error('the task ends');
+
 export class FirstEnding {
   #first: EndingFacts | undefined;
   #decidedAt = 0;
@@ -28,7 +31,7 @@ export class FirstEnding {
     if (this.#first) return false;
     this.#first = facts;
     this.#decidedAt = performance.now();
-    this.#controller.abort();
+    this.#controller.abort(TASK_ENDS);
     return true;
   }
 }
