@@ -42,6 +42,8 @@ export async function scrapImage(host: HostDisk, place: DiskPlace): Promise<void
 class DiskImage implements WorkspaceDisk {
   readonly kind = 'image';
   readonly names: { readonly image: string; readonly at: string };
+  /** Two that took the same mount away at once would trip over each other. */
+  #leaving: Promise<unknown> = Promise.resolve();
 
   constructor(
     private readonly host: HostDisk,
@@ -60,11 +62,17 @@ class DiskImage implements WorkspaceDisk {
   }
 
   detach(): Promise<void> {
-    return this.host.ask('detach', { at: this.names.at });
+    return this.#leave(() => this.host.ask('detach', { at: this.names.at }));
   }
 
   async discard(): Promise<boolean> {
-    await this.host.ask('discard', this.names);
+    await this.#leave(() => this.host.ask('discard', this.names));
     return true;
+  }
+
+  #leave(step: () => Promise<void>): Promise<void> {
+    const left = this.#leaving.then(step);
+    this.#leaving = left.catch(() => {});
+    return left;
   }
 }

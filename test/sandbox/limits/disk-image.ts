@@ -186,6 +186,16 @@ t.test('what was discarded is gone, mount and file', { skip }, async (t) => {
   await disk.discard();
 });
 
+t.test('it may be taken away by several at once', { skip }, async (t) => {
+  for (let round = 0; round < 20; round += 1) {
+    const { place, disk } = await image(t);
+    await Promise.all([disk.detach(), disk.detach(), disk.detach()]);
+    t.strictSame(readdirSync(place.path), []);
+    await Promise.all([disk.detach(), disk.discard()]);
+    t.strictSame(readdirSync(place.directory), ['workspace']);
+  }
+});
+
 t.test('what is in it and waits to be written is said, until it is on the disk', { skip }, async (t) => {
   const { place, disk } = await image(t);
   // Somebody else may write everything to the disk at any moment.
