@@ -140,8 +140,9 @@ export class Lane implements Contender {
     among.started(job);
     void job.run().finally(() => {
       among.ended(job);
-      afterwards();
+      // Before the place is given away: whoever gets it stands behind this lane for the next one.
       this.#goOn();
+      afterwards();
       this.#settleIdle();
     });
   }

@@ -34,6 +34,21 @@ t.test('jobs start in the order in which they came, as many at once as the lane 
   t.equal(lane.running, 0);
 });
 
+t.test('a lane that shares its places asks for the next one before it gives one back', async (t) => {
+  const started: string[] = [];
+  const places = new Places({ total: 2, perTenant: 2 });
+  const [a, b] = [1, 2].map(() => new Lane({ concurrency: 2, places, tenant: 'default' })) as [Lane, Lane];
+  const ofA = ['a1', 'a2', 'a3'].map((name) => job(name, started));
+  const ofB = ['b1', 'b2'].map((name) => job(name, started));
+  for (const item of ofA) a.add(item);
+  for (const item of ofB) b.add(item);
+  for (const item of [ofA[0], ofB[0], ofA[1], ofA[2], ofB[1]]) {
+    item!.finish();
+    await turn();
+  }
+  t.same(started, ['a1', 'a2', 'b1', 'a3', 'b2'], 'what asked in between comes after it');
+});
+
 t.test('a background job starts at once and holds no place', async (t) => {
   const started: string[] = [];
   const lane = laneOf(1);
