@@ -11,7 +11,7 @@ import { LimitWatch } from './limit-watch.js';
 import type { WorkspaceDisk } from './limits/disk.js';
 import type { LimitGroup } from './limits/limits.js';
 import { membersOf } from './members.js';
-import { launchOneShot, type OneShotProgram } from './oneshot.js';
+import { launchInGroup, type OneShotProgram } from './oneshot.js';
 import { didNotStart, ProgramExec } from './program-exec.js';
 import { processLimits, programRequest } from './program-request.js';
 import type {
@@ -247,14 +247,21 @@ export class BubblewrapSandbox implements Sandbox {
     const { diskBytes, maxOpenFiles } = this.spec.limits;
     return this.#start(this.#agents, async () => {
       const group = await this.#ownGroup();
-      return launchAgent(this.host, this.workspace, group, { ...kind, diskBytes, maxOpenFiles });
+      return this.host.starts.inTurn(async () => {
+        this.#requireOpen();
+        return launchAgent(this.host, this.workspace, group, { ...kind, diskBytes, maxOpenFiles });
+      });
     });
+  }
+
+  #requireOpen(): void {
+    if (this.#isClosed) throw new Error('the sandbox is closed');
   }
 
   /** Keeps account of what runs, so that closing misses nothing. */
   #start<T extends Running>(running: Set<T>, launch: () => Promise<T>): Promise<T> {
     const starting = (async () => {
-      if (this.#isClosed) throw new Error('the sandbox is closed');
+      this.#requireOpen();
       const one = await launch();
       running.add(one);
       void one.ended.then(() => running.delete(one));
@@ -383,15 +390,6 @@ export class BubblewrapSandbox implements Sandbox {
   async #launchHelper(program: OneShotProgram): Promise<Launched> {
     this.#lastNumber += 1;
     const group = await this.#makeGroup(`${this.id}-helper${this.#lastNumber}`);
-    try {
-      const launched = await launchOneShot(this.host, this.workspace, program, (pids) => group.adopt(pids));
-      launched.ended
-        .then(() => group.remove())
-        .catch((err: unknown) => this.host.log.error({ sandbox: this.id, err }, 'helper group not removed'));
-      return launched;
-    } catch (error) {
-      await group.remove();
-      throw error;
-    }
+    return launchInGroup(this.host, this.workspace, program, group);
   }
 }

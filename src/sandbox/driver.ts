@@ -31,6 +31,7 @@ import type {
 import type { SandboxHost } from './sandbox-host.js';
 import { seccompFilter } from './seccomp.js';
 import { SpareSandboxes } from './spare-sandboxes.js';
+import { Starts } from './starts.js';
 import { isHostRoot, UidPool, type UidRange, uidsOfUsers } from './uids.js';
 import { Workspace, workspacesBelow } from './workspace.js';
 
@@ -234,6 +235,7 @@ export class BubblewrapDriver implements SandboxDriver {
         directories,
         limiter,
         launcher: way.launcher,
+        starts: new Starts(),
         disks,
         python: { path: PYTHON, version: await version },
         filter,

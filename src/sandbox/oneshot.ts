@@ -2,6 +2,7 @@
 import type { Readable, Writable } from 'node:stream';
 import { INSIDE_LIBRARY } from './bubblewrap.js';
 import type { Launched } from './launch.js';
+import type { LimitGroup } from './limits/limits.js';
 import type { SandboxHost } from './sandbox-host.js';
 import type { Workspace } from './workspace.js';
 
@@ -49,6 +50,27 @@ export function launchOneShot(
       command: [host.python.path, '-I', '-S', `${INSIDE_LIBRARY}/${program.script}`, ...program.args],
     },
   });
+}
+
+/** Starts it in a group of its own, which goes with it. */
+export async function launchInGroup(
+  host: SandboxHost,
+  workspace: Workspace,
+  program: OneShotProgram,
+  group: LimitGroup,
+): Promise<Launched> {
+  try {
+    const launched = await launchOneShot(host, workspace, program, (pids) => group.adopt(pids));
+    launched.ended
+      .then(() => group.remove())
+      .catch((err: unknown) =>
+        host.log.error({ workspace: workspace.path, err }, 'helper group not removed'),
+      );
+    return launched;
+  } catch (error) {
+    await group.remove();
+    throw error;
+  }
 }
 
 const READ_ALL = ['CAP_DAC_OVERRIDE', 'CAP_DAC_READ_SEARCH'];

@@ -4,12 +4,14 @@ import type { HostDirectories } from './host-directories.js';
 import type { Launcher } from './launch.js';
 import type { DiskLimiter } from './limits/disk.js';
 import type { Limiter } from './limits/limits.js';
+import type { Starts } from './starts.js';
 
 /** What all sandboxes of a driver share. */
 export interface SandboxHost {
   readonly directories: HostDirectories;
   readonly limiter: Limiter;
   readonly launcher: Launcher;
+  readonly starts: Starts;
   readonly disks: DiskLimiter;
   readonly python: { readonly path: string; readonly version: string };
   /** For programs of the session. */

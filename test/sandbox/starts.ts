@@ -1,0 +1,66 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import t from 'tap';
+import { deferred } from '../../src/lib/deferred.js';
+import { Starts } from '../../src/sandbox/starts.js';
+
+/** Starts that are counted, and are ready when told. */
+function counted(starts: Starts) {
+  const begun: string[] = [];
+  return {
+    begun,
+    start(name: string) {
+      const ready = deferred();
+      const started = starts.inTurn(async () => {
+        begun.push(name);
+        return { ready: ready.promise };
+      });
+      return { started, ready };
+    },
+  };
+}
+
+t.test('so many start at once, and the others in their order as those are ready', async (t) => {
+  const { begun, start } = counted(new Starts(2));
+  const [a, b] = [start('a'), start('b'), start('c'), start('d')];
+  await turn();
+  t.strictSame(begun, ['a', 'b']);
+  b!.ready.resolve();
+  await turn();
+  t.strictSame(begun, ['a', 'b', 'c']);
+  a!.ready.resolve();
+  await turn();
+  t.strictSame(begun, ['a', 'b', 'c', 'd']);
+});
+
+t.test('a start that fails, or is never ready, makes room', async (t) => {
+  const starts = new Starts(1);
+  const { begun, start } = counted(starts);
+  await t.rejects(
+    starts.inTurn(async () => {
+      throw new Error('no bubblewrap');
+    }),
+    { message: 'no bubblewrap' },
+  );
+  const dying = start('dying');
+  start('next');
+  dying.ready.reject(new Error('it ended'));
+  await turn();
+  t.strictSame(begun, ['dying', 'next']);
+});
+
+t.test('a start that hangs keeps the others waiting for a while only', async (t) => {
+  const { begun, start } = counted(new Starts(1, 300));
+  const hung = start('hung');
+  const next = start('next');
+  await hung.started;
+  t.strictSame(begun, ['hung']);
+  // Our own timer does not keep the process alive, which is all there is here.
+  const alive = setTimeout(() => {}, 60_000);
+  t.teardown(() => clearTimeout(alive));
+  await next.started;
+  t.strictSame(begun, ['hung', 'next']);
+  hung.ready.resolve();
+  start('third');
+  await turn();
+  t.strictSame(begun, ['hung', 'next'], 'its place is not given away twice');
+});
