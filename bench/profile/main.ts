@@ -2,11 +2,12 @@
 // task, that of the main thread by part of the service, and a flame graph of it.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { WebSocket } from 'ws';
 import { Bench } from '../bench.js';
 import { median } from '../row.js';
 import type { Service } from '../service.js';
 import { byPart, type CpuProfile, callTree, flameGraph } from './cpu-profile.js';
+import { openInspector } from './inspector.js';
+import { type Marks, stepRows } from './steps.js';
 
 const WORK = {
   'run.python': { code: 'print(1)' },
@@ -37,7 +38,7 @@ try {
       await service.run(sessionId, tool, args);
       alone.push((performance.now() - begun) * 1000);
     }
-    const after = processorTimes(service);
+    const threads = since(before, service).filter(([, us]) => us / TASKS >= 5);
 
     const inspector = await openInspector(service.inspector());
     await inspector.ask('Profiler.enable');
@@ -47,22 +48,23 @@ try {
     const { profile } = await inspector.ask<{ profile: CpuProfile }>('Profiler.stop');
     inspector.close();
 
+    const marks = await markedTasks(bench, tool, args);
     const tree = callTree(profile);
     writeFileSync(
       file(`flame-${tool}.svg`),
       flameGraph(tree, `main thread, ${TASKS} × ${tool} ${JSON.stringify(args)}`),
     );
     const perTask = (us: number) => `${Math.round(us / TASKS)} µs`;
-    const threads = [...after]
-      .map(([name, us]) => [name, us - (before.get(name) ?? 0)] as const)
-      .filter(([, us]) => us / TASKS >= 5)
-      .toSorted((a, b) => b[1] - a[1]);
     said.push(
       `## ${tool} ${JSON.stringify(args)}: ${Math.round(median(alone))} µs from request to reply (median of ${TASKS})`,
       '',
       '| processor time of | per task |',
       '|---|---|',
       ...threads.map(([name, us]) => `| ${name} | ${perTask(us)} |`),
+      '',
+      '| step | median, µs | p95, µs |',
+      '|---|---|---|',
+      ...stepRows(marks),
       '',
       '| main thread, profiled: part | per task |',
       '|---|---|',
@@ -87,10 +89,23 @@ ${said.join('\n')}`;
   await bench.close();
 }
 
-/** Microseconds by thread of the service, and by kind of process below it. */
-function processorTimes(service: Service): Map<string, number> {
-  const times = new Map<string, number>();
-  const add = (name: string, path: string, withChildren: boolean) => {
+/** When each task passed each step, in a service of its own that nothing else watches. */
+async function markedTasks(bench: Bench, tool: string, args: Record<string, unknown>): Promise<Marks[]> {
+  const preload = new URL('./mark-steps.js', import.meta.url).href;
+  const service = await bench.service({}, ['--inspect=127.0.0.1:0', '--import', preload]);
+  const sessionId = await service.session();
+  for (let n = 0; n < WARM_UPS + TASKS; n += 1) await service.run(sessionId, tool, args);
+  const inspector = await openInspector(service.inspector());
+  const expression = `JSON.stringify(taskSteps.slice(-${TASKS}))`;
+  const { result } = await inspector.ask<{ result: { value: string } }>('Runtime.evaluate', { expression });
+  inspector.close();
+  return JSON.parse(result.value) as Marks[];
+}
+
+/** What the kernel has counted for each thread of the service, and each process below it. */
+function processorTimes(service: Service): Map<string, { readonly of: string; readonly us: number }> {
+  const times = new Map<string, { of: string; us: number }>();
+  const count = (of: string, path: string, withChildren: boolean) => {
     try {
       const text = readFileSync(path, 'latin1');
       const fields = text
@@ -98,7 +113,7 @@ function processorTimes(service: Service): Map<string, number> {
         .split(' ')
         .map(Number);
       const ticks = fields[11]! + fields[12]! + (withChildren ? fields[13]! + fields[14]! : 0);
-      times.set(name, (times.get(name) ?? 0) + (ticks / TICKS_PER_SECOND) * 1e6);
+      times.set(path, { of, us: (ticks / TICKS_PER_SECOND) * 1e6 });
     } catch {
       // It has ended meanwhile.
     }
@@ -106,40 +121,21 @@ function processorTimes(service: Service): Map<string, number> {
   const { pid } = service;
   for (const thread of readdirSync(`/proc/${pid}/task`)) {
     const comm = readFileSync(`/proc/${pid}/task/${thread}/comm`, 'utf8').trim();
-    const name = Number(thread) === pid ? 'main thread' : `other threads (${comm})`;
-    add(name, `/proc/${pid}/task/${thread}/stat`, false);
+    const of = Number(thread) === pid ? 'main thread' : `other threads (${comm})`;
+    count(of, `/proc/${pid}/task/${thread}/stat`, false);
   }
   // Who has ended is counted with whoever waited for it.
   for (const descendant of service.descendants()) {
-    add('processes of the sandbox', `/proc/${descendant}/stat`, true);
+    count('processes of the sandbox', `/proc/${descendant}/stat`, true);
   }
   return times;
 }
 
-async function openInspector(url: string) {
-  const socket = new WebSocket(url, { maxPayload: 2 ** 30 });
-  await new Promise<void>((resolve, reject) => socket.once('open', resolve).once('error', reject));
-  let last = 0;
-  return {
-    ask: <T>(method: string, params = {}) => {
-      last += 1;
-      const id = last;
-      socket.send(JSON.stringify({ id, method, params }));
-      return new Promise<T>((resolve, reject) => {
-        const onMessage = (data: Buffer) => {
-          const message = JSON.parse(data.toString()) as {
-            id?: number;
-            result: T;
-            error?: { message: string };
-          };
-          if (message.id !== id) return;
-          socket.off('message', onMessage);
-          if (message.error) reject(new Error(message.error.message));
-          else resolve(message.result);
-        };
-        socket.on('message', onMessage);
-      });
-    },
-    close: () => socket.close(),
-  };
+/** Microseconds since `before`, together for those of one kind, the most first. */
+function since(before: ReturnType<typeof processorTimes>, service: Service): [string, number][] {
+  const spent = new Map<string, number>();
+  for (const [one, { of, us }] of processorTimes(service)) {
+    spent.set(of, (spent.get(of) ?? 0) + us - (before.get(one)?.us ?? 0));
+  }
+  return [...spent].toSorted((a, b) => b[1] - a[1]);
 }
