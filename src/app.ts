@@ -10,6 +10,7 @@ import { Reader } from './events/reader.js';
 import { ReaderPlaces } from './events/reader-places.js';
 import { eventRoutes } from './events/routes.js';
 import { Trimmer } from './events/trim.js';
+import { Foundations } from './foundations.js';
 import { guardAccess } from './http/auth.js';
 import { honourIdempotencyKeys } from './http/idempotency.js';
 import { IdempotencyRecords } from './http/idempotency-records.js';
@@ -20,10 +21,7 @@ import { addSharedSchemas } from './http/shared-schemas.js';
 import { FreeSpace } from './observability/free-space.js';
 import type { Logger } from './observability/logger.js';
 import { Metrics } from './observability/metrics.js';
-import { builderFor } from './sandbox/builders.js';
-import { BubblewrapDriver } from './sandbox/driver.js';
 import { ISOLATION_LEVELS } from './sandbox/sandbox.js';
-import { resolveLimits, sandboxLimits } from './sessions/defaults.js';
 import { SessionRepository } from './sessions/repository.js';
 import { Retention } from './sessions/retention.js';
 import { sessionRoutes } from './sessions/routes.js';
@@ -32,7 +30,6 @@ import { Sessions } from './sessions/service.js';
 import { Sweeper } from './sessions/sweeper.js';
 import { UsageTeller } from './sessions/usage.js';
 import { storeProbe } from './store/probe.js';
-import { SqliteStore } from './store/sqlite.js';
 import { Admission } from './tasks/admission.js';
 import { Places } from './tasks/places.js';
 import { TaskRepository } from './tasks/repository.js';
@@ -45,6 +42,8 @@ export interface AppOptions {
   readonly log: Logger;
   /** Every JSON reply is checked against its schema: for tests. */
   readonly checkReplies?: boolean;
+  /** Which may have been started; `close` of the app closes them. */
+  readonly foundations?: Foundations;
 }
 
 export interface App {
@@ -61,12 +60,12 @@ export interface App {
 }
 
 /** Builds everything and opens nothing: the API can be described without a store or a sandbox. */
-export async function buildApp(config: Config, { log, checkReplies = false }: AppOptions): Promise<App> {
+export async function buildApp(
+  config: Config,
+  { log, checkReplies = false, foundations = new Foundations(config, log) }: AppOptions,
+): Promise<App> {
   const metrics = new Metrics();
-  const store = new SqliteStore({
-    directory: config.DATA_DIR,
-    onWorkerLost: (err) => log.error({ err }, 'a thread of the store died'),
-  });
+  const { store, driver } = foundations;
   const probe = storeProbe(store);
   const journal = new Journal({
     store,
@@ -78,23 +77,6 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
   });
   const reader = new Reader({ store, journal });
   const readerPlaces = new ReaderPlaces(config.MAX_SOCKETS);
-  const driver = new BubblewrapDriver({
-    dataDir: config.DATA_DIR,
-    log,
-    minimum: config.ISOLATION_MIN,
-    maximum: config.ISOLATION_MAX,
-    builder: (host) => builderFor(config, host),
-    uids: { first: config.SANDBOX_UID_FIRST, count: config.SANDBOX_UID_COUNT },
-    agentIdleMs: config.AGENT_IDLE_SECONDS * 1000,
-    spares: { most: config.SPARE_SANDBOXES, limits: sandboxLimits(resolveLimits({}, config), config) },
-    diskLimit: config.DISK_LIMIT,
-    ownAddresses: () => listeningOn(server),
-    egressLimits: {
-      connections: config.EGRESS_MAX_CONNECTIONS,
-      bytes: config.EGRESS_MAX_BYTES,
-      idleMs: config.EGRESS_IDLE_SECONDS * 1000,
-    },
-  });
   const places = new Places({ total: config.MAX_RUNNING_TASKS, perTenant: config.MAX_TENANT_RUNNING_TASKS });
   const admission = new Admission(config, places);
   const tools = toolRegistry();
@@ -168,6 +150,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
   const idempotency = new IdempotencyRecords({ store, log });
 
   const server: Server = buildServer({ jsonBodyBytes: config.JSON_BODY_BYTES, log, checkReplies });
+  foundations.ownAddresses = () => listeningOn(server);
   let starting: Promise<void> | undefined;
   let closing: Promise<void> | undefined;
   const hurry = new AbortController();
@@ -231,9 +214,8 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
 
   async function start(): Promise<void> {
     const steps = [
-      () => store.start(),
+      () => foundations.start(),
       () => idempotency.start(),
-      () => driver.start(),
       () => checkpoints.start(),
       () => freeSpace.start(),
       () => sessions.recover(),
@@ -261,8 +243,7 @@ export async function buildApp(config: Config, { log, checkReplies = false }: Ap
     await retention.close();
     await freeSpace.close();
     idempotency.close();
-    await driver.close();
-    await store.close();
+    await foundations.close();
   }
 
   return {

@@ -1,13 +1,16 @@
 // The service as a program: read the settings, build, start, listen; close on a signal.
 import { setFlagsFromString } from 'node:v8';
 import closeWithGrace from 'close-with-grace';
+import type { App } from './app.js';
 import type { Config } from './config.js';
+import { traceSources } from './observability/stack-traces.js';
 
 /** On top of what tasks get to end: for killing them, the last events and the store. */
 const CLOSE_MARGIN_MS = 20_000;
 /** npm passes on what the terminal has sent to us already: so soon after the first it is no second signal. */
 const SAME_SIGNAL_MS = 500;
 
+traceSources();
 // Loading leaves so much garbage that the heap's young generation would grow to its largest, and keep it: 15 MiB of an
 // idle service. V8 reads this whenever it might grow; so what is large is loaded after it is said.
 setFlagsFromString('--semi-space-growth-factor=1');
@@ -16,7 +19,7 @@ const { createLogger } = await import('./observability/logger.js');
 
 const config = readSettings();
 const log = createLogger({ level: config.LOG_LEVEL, format: config.LOG_FORMAT });
-const building = import('./app.js').then(({ buildApp }) => buildApp(config, { log }));
+const building = build();
 let isClosing = false;
 // Before anything is awaited: as process 1 of a container we would not even hear a signal that nobody listens to.
 closeOnSignals();
@@ -32,6 +35,15 @@ try {
     await building.then((app) => app.close()).catch((err) => log.error({ err }, 'closing failed'));
     giveUp(error);
   }
+}
+
+async function build(): Promise<App> {
+  const { Foundations } = await import('./foundations.js');
+  const foundations = new Foundations(config, log);
+  // The start of the app waits for it, and tells what stands against it.
+  foundations.start().catch(() => {});
+  const { buildApp } = await import('./app.js');
+  return buildApp(config, { log, foundations });
 }
 
 /** The first signal closes, the second gives tasks no more time, the third leaves everything as it is. */

@@ -25,7 +25,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   client: [...BASE, ...KEPT, ...DOMAINS, 'tools', 'http'],
 };
 /** These see everything: the composition root, and the programs that start from it. */
-const ROOTS = ['app', 'main', 'cli'];
+const ROOTS = ['app', 'foundations', 'main', 'cli'];
 
 const folderOf = (file: string) => (file.split('/')[1] ?? '').replace(/\.ts$/, '');
 
