@@ -31,6 +31,7 @@ import { newSandbox, newSessionRow, storeNewSession } from './new-session.js';
 import { sessionRecord } from './record.js';
 import type { SessionFilter, SessionRepository } from './repository.js';
 import { type CreateSession, isOver, type PatchSession, type Session } from './schema.js';
+import { endOfUnattached, type Unattached, unattached } from './unattached.js';
 import { usageOf } from './usage.js';
 
 export interface SessionsOptions {
@@ -64,7 +65,7 @@ export class Sessions {
   readonly #now: () => number;
   readonly #live = new LiveSessions();
   /** Sessions whose workspace is gone. */
-  readonly #lost: SessionRow[] = [];
+  readonly #unattached: Unattached[] = [];
   /** Slots taken by creates that are under way. */
   #creating = 0;
   #closed = false;
@@ -329,17 +330,26 @@ export class Sessions {
         const live = this.#enliven({ ...row, isolation }, sandbox);
         if (row.state !== 'terminating') await this.#store(live, live.settle('serviceRestarted'));
       } catch (error) {
-        log.error({ err: error, sessionId: row.session_id }, 'session could not be brought back');
-        this.#lost.push(row);
+        const end = await unattached(repository, row);
+        if (end.state === 'failed')
+          log.error({ err: error, sessionId: row.session_id }, 'session could not be brought back');
+        this.#unattached.push(end);
       }
     }
+    const removed = new Set(
+      this.#unattached.filter(({ state }) => state === 'terminated').map(({ row }) => row),
+    );
+    if (removed.size > 0)
+      await driver.sweep(new Set(rows.filter((row) => !removed.has(row)).map(({ id }) => id)));
   }
 
-  /** Ends the sessions whose end the last run had begun, and those that are lost; after their tasks were brought back. */
+  /** Ends the sessions whose end the last run had begun, and those without a workspace; after their tasks were brought back. */
   async finishEnds(): Promise<void> {
     const begun = this.allLive.filter((live) => live.row.state === 'terminating');
     const ends = [
-      ...this.#lost.splice(0).map((row) => this.#fail(row)),
+      ...this.#unattached
+        .splice(0)
+        .map((end) => this.#store(end, endOfUnattached(this.#options.repository, end, this.#now()))),
       ...begun.map((live) =>
         this.end(live, {
           reason: live.row.state_reason ?? 'deleted',
@@ -356,24 +366,6 @@ export class Sessions {
   /** Takes no new sessions; those there stay for the next run. */
   stopIntake(): void {
     this.#closed = true;
-  }
-
-  #fail(row: SessionRow): Promise<void> {
-    const from = row.state as Session['state'];
-    const reason = 'workspaceLost';
-    return this.#store(
-      { row },
-      {
-        events: [{ type: 'session.state', data: { from, to: 'failed', reason } }],
-        statements: [
-          this.#options.repository.update(row.id, {
-            state: 'failed',
-            state_reason: reason,
-            ended_at: this.#now(),
-          }),
-        ],
-      },
-    );
   }
 
   #enliven(row: SessionRow, sandbox: Sandbox): LiveSession {

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
@@ -377,6 +378,30 @@ t.test('an end that a crash cut off after its checkpoint takes no other, of what
     body: { state: 'terminated', stateReason: 'deleted', checkpointId: taken.body.checkpointId },
   });
   t.match(await world.call('GET', path), { body: { items: { length: 1 } } });
+});
+
+t.test('an end that a crash cut off while it removed the workspace is an end like any other', async (t) => {
+  const world = await startService(t);
+  const { sessionId } = await world.session();
+  const workspaces = join(world.dataDir, 'sandboxes', 'workspaces');
+  let id = '';
+  await world.restart(async () => {
+    const store = new SqliteStore({ directory: world.dataDir });
+    await store.start();
+    const state = "state = 'terminating', state_reason = 'idle'";
+    await store.write([{ sql: `update sessions set ${state}`, parameters: [] }]);
+    id = (await store.query.selectFrom('sessions').select('id').executeTakeFirstOrThrow()).id;
+    await store.close();
+    await rm(join(workspaces, id, 'workspace'), { recursive: true });
+  });
+  t.match(await world.call('GET', `/v1/sessions/${sessionId}`), {
+    body: { state: 'terminated', stateReason: 'idle' },
+  });
+  t.match((await eventsOf(world, sessionId)).at(-1), {
+    type: 'session.state',
+    data: { from: 'terminating', to: 'terminated', reason: 'idle' },
+  });
+  t.notOk(existsSync(join(workspaces, id)), 'nothing of it is left');
 });
 
 t.test('a session whose workspace is lost fails, after its tasks ended with the truth', async (t) => {
