@@ -29,8 +29,8 @@ export function guardAccess(app: FastifyInstance, options: AccessOptions): void 
   const authenticate = options.apiKeys.length > 0 ? byApiKey(options.apiKeys) : byPlace(options);
   admitPages(app, options.allowedOrigins);
   app.decorateRequest('principal', null as never);
-  app.addHook('onRequest', async (request, reply) => {
-    if (PUBLIC_PATHS.has(request.routeOptions.url ?? '')) return;
+  app.addHook('onRequest', (request, reply, done) => {
+    if (PUBLIC_PATHS.has(request.routeOptions.url ?? '')) return done();
     try {
       request.principal = authenticate(request);
     } catch (error) {
@@ -39,6 +39,7 @@ export function guardAccess(app: FastifyInstance, options: AccessOptions): void 
       }
       throw error;
     }
+    done();
   });
 }
 

@@ -83,7 +83,7 @@ function requestId(request: IncomingMessage): string {
 }
 
 function identifyRequests(app: Server): void {
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id);
     reply.header('x-content-type-options', 'nosniff');
     const seen = new Set<string>();
@@ -94,6 +94,7 @@ function identifyRequests(app: Server): void {
         throw new ValidationFailed([{ where: `/headers/${name}`, rule: 'must be sent once' }]);
       seen.add(name);
     }
+    done();
   });
 }
 
@@ -106,8 +107,9 @@ function acceptJson(app: Server): void {
     if (body.length === 0) done(null, undefined);
     else parse(request, body as string, done);
   });
-  app.addHook('preValidation', async (request) => {
+  app.addHook('preValidation', (request, _reply, done) => {
     if (request.body === undefined && request.routeOptions.schema?.body) request.body = {};
+    done();
   });
 }
 
@@ -117,23 +119,25 @@ function refuseRequestsWhenClosing(app: Server): void {
   app.addHook('preClose', async () => {
     closing = true;
   });
-  app.addHook('onRequest', async () => {
-    if (closing) throw new ShuttingDown();
+  app.addHook('onRequest', (_request, _reply, done) => {
+    done(closing ? new ShuttingDown() : undefined);
   });
-  app.addHook('onSend', async (_request, reply) => {
+  app.addHook('onSend', (_request, reply, _payload, done) => {
     if (closing) reply.header('connection', 'close');
+    done();
   });
 }
 
 /** A refused WebSocket upgrade has left HTTP already: nobody else would close its socket. */
 function closeRefusedUpgrades(app: Server): void {
-  app.addHook('onResponse', async ({ raw }) => {
+  app.addHook('onResponse', ({ raw }, _reply, done) => {
     if (raw.headers.upgrade !== undefined) raw.socket.destroySoon();
+    done();
   });
 }
 
 function logRequests(app: Server): void {
-  app.addHook('onResponse', async (request, reply) => {
+  app.addHook('onResponse', (request, reply, done) => {
     const route = request.routeOptions.url;
     const level = route !== undefined && QUIET_PATHS.has(route) ? 'debug' : 'info';
     request.log[level](
@@ -145,6 +149,7 @@ function logRequests(app: Server): void {
       },
       'request finished',
     );
+    done();
   });
 }
 

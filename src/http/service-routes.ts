@@ -103,12 +103,13 @@ export async function serviceRoutes(app: Server, { metrics, health, isolation }:
 
 /** Counts every request by the pattern of its route, so that ids do not multiply the series. */
 export function countRequests(app: Server, metrics: Metrics): void {
-  app.addHook('onResponse', async (request, reply) => {
+  app.addHook('onResponse', (request, reply, done) => {
     metrics.requestServed({
       method: request.method,
       route: request.routeOptions.url ?? 'none',
       status: reply.statusCode,
       durationMs: reply.elapsedTime,
     });
+    done();
   });
 }

@@ -10,10 +10,15 @@ const TASK_ENDS = new Error('the task ends');
 export class FirstEnding {
   #first: EndingFacts | undefined;
   #decidedAt = 0;
-  readonly #controller = new AbortController();
+  /** Made when the first one listens: many tasks end in the turn in which they start. */
+  #controller: AbortController | undefined;
 
   /** Aborts as soon as there is a cause: whatever the task still does has to stop. */
   get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController();
+      if (this.#first) this.#controller.abort(TASK_ENDS);
+    }
     return this.#controller.signal;
   }
 
@@ -31,7 +36,7 @@ export class FirstEnding {
     if (this.#first) return false;
     this.#first = facts;
     this.#decidedAt = performance.now();
-    this.#controller.abort(TASK_ENDS);
+    this.#controller?.abort(TASK_ENDS);
     return true;
   }
 }

@@ -119,7 +119,9 @@ export class Executor {
     let told = { stage: '', at: 0 };
     return {
       sandbox: task.session.sandbox,
-      signal: task.ending.signal,
+      get signal() {
+        return task.ending.signal;
+      },
       killGraceMs: task.facts.limits.killGraceMs,
       memoryBytes: task.facts.limits.memoryBytes,
       maxInlineBytes: config.JSON_BODY_BYTES,

@@ -41,7 +41,10 @@ export async function taskRoutes(
     {
       config: { idempotency: 'task' },
       // Before the union of all tools is looked at, whose errors would name none of them.
-      preValidation: async (request) => requireKnownTool(request.body, tools),
+      preValidation: (request, _reply, done) => {
+        requireKnownTool(request.body, tools);
+        done();
+      },
       schema: {
         operationId: 'submitTask',
         tags,

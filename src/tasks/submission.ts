@@ -1,14 +1,12 @@
 // A submission on its way to being a task: the row that keeps it, and the hash that tells a repetition from a conflict.
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { canonicalJson } from '../lib/canonical-json.js';
 import type { TaskRow } from '../store/schema.js';
 import type { TaskSubmission } from './schema.js';
 
 /** Equal for the same work in the same session, whatever the order of the members. */
 export function hashSubmission(session: string, { taskId: _, ...work }: TaskSubmission): string {
-  return createHash('sha256')
-    .update(canonicalJson({ session, ...work }))
-    .digest('hex');
+  return hash('sha256', canonicalJson({ session, ...work }));
 }
 
 /** The row of a task that waits; `first_seq` comes with the event that accepts it. */
