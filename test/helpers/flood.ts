@@ -40,8 +40,8 @@ export type FloodReader = 'none' | 'reading' | 'stalled';
 export interface Flood {
   readonly task: Task;
   readonly seconds: number;
-  /** Resident memory of the service before, and the most of it meanwhile. */
-  readonly rssMiB: { readonly before: number; readonly most: number };
+  /** Resident memory of the service before, the most of it meanwhile, and the most in the first half of the time. */
+  readonly rssMiB: { readonly before: number; readonly most: number; readonly mostAtFirst: number };
   /** Of /healthz meanwhile, in milliseconds. */
   readonly health: {
     readonly count: number;
@@ -163,16 +163,17 @@ function watchMemory(pid: number): { stop(): Promise<Flood['rssMiB']> } {
     return Math.round(Number(/^VmRSS:\s+(\d+)/m.exec(status)![1]) / 1024);
   };
   const before = residentMiB();
-  let most = 0;
+  const seen: number[] = [];
   const look = async () => {
-    most = Math.max(most, await residentMiB());
+    seen.push(await residentMiB());
   };
   const timer = setInterval(look, 50);
   return {
     async stop() {
       clearInterval(timer);
       await look();
-      return { before: await before, most };
+      const mostAtFirst = Math.max(...seen.slice(0, Math.ceil(seen.length / 2)));
+      return { before: await before, most: Math.max(...seen), mostAtFirst };
     },
   };
 }
