@@ -103,7 +103,7 @@ export class Journal {
       if (error instanceof StoreUnavailable) this.tails.doubt(session.id);
       throw error;
     });
-    const advanced = results[before.length]!.rows[0] as { last_seq: number; stored_bytes: number };
+    const advanced = results[before.length]!.row as { last_seq: number; stored_bytes: number };
     const firstSeq = advanced.last_seq - events.length + 1;
     this.#onStored({ session, count: events.length, sessionBytes: advanced.stored_bytes });
     this.#publish(

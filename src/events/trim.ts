@@ -79,7 +79,7 @@ export class Trimmer {
         .flatMap(({ seq }) => outputs.get(seq) ?? [])
         .map(({ id }) => query.updateTable('tasks').set({ outputs: null }).where('id', '=', id).compile()),
     ]);
-    return { events: slice.rows.length, sessionBytes: (marked?.rows[0]?.stored_bytes ?? 0) as number };
+    return { events: slice.rows.length, sessionBytes: (marked?.row?.stored_bytes ?? 0) as number };
   }
 
   /** The outputs that a task's record holds go with its `task.ended`: by the number of that event. */

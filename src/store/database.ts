@@ -1,4 +1,4 @@
-// SQLite as we use it: five methods, which Node's own `node:sqlite` has from 22.16 on and `libsql` has everywhere.
+// SQLite as we use it: six methods, which Node's own `node:sqlite` has from 22.16 on and `libsql` has everywhere.
 // Synchronous, so only ever opened inside the store's workers.
 import { createRequire } from 'node:module';
 
@@ -9,10 +9,12 @@ export interface ResultSet {
 }
 
 export interface PreparedStatement {
-  /** True when it gives rows: a select, or `returning`. */
-  readonly givesRows: boolean;
+  /** Of the rows it gives; none when it is neither a select nor has a `returning`. */
+  readonly columns: readonly string[];
   /** How many rows it changed. */
   run(parameters: readonly unknown[]): number;
+  /** The first row, for half of what `all` costs. What it has to change is changed whole. */
+  get(parameters: readonly unknown[]): readonly unknown[] | undefined;
   all(parameters: readonly unknown[]): ResultSet;
 }
 
@@ -54,6 +56,7 @@ interface BuiltinSqlite {
       setReturnArrays(enabled: boolean): void;
       columns(): { name: string }[];
       run(...parameters: readonly unknown[]): { changes: number | bigint };
+      get(...parameters: readonly unknown[]): unknown[] | undefined;
       all(...parameters: readonly unknown[]): unknown[][];
     };
   };
@@ -72,8 +75,9 @@ function openBuiltin({ DatabaseSync }: BuiltinSqlite, path: string): Database {
       statement.setReturnArrays(true);
       const columns = statement.columns().map(({ name }) => name);
       return {
-        givesRows: columns.length > 0,
+        columns,
         run: (parameters) => asSqliteError(() => Number(statement.run(...parameters).changes)),
+        get: (parameters) => asSqliteError(() => statement.get(...parameters)),
         all: (parameters) => asSqliteError(() => ({ columns, rows: statement.all(...parameters) })),
       };
     },
@@ -89,6 +93,7 @@ interface LibsqlConnection {
     raw(): unknown;
     columns(): { name: string }[];
     run(parameters: readonly unknown[]): { changes: number };
+    get(parameters: readonly unknown[]): unknown[] | undefined;
     all(parameters: readonly unknown[]): unknown[][];
   };
 }
@@ -111,8 +116,9 @@ function openLibsql(path: string): Database {
       if (givesRows) statement.raw();
       const columns = givesRows ? statement.columns().map(({ name }) => name) : [];
       return {
-        givesRows,
+        columns,
         run: (parameters) => asSqliteError(() => statement.run(parameters).changes),
+        get: (parameters) => asSqliteError(() => statement.get(parameters)),
         all: (parameters) => asSqliteError(() => ({ columns, rows: statement.all(parameters) })),
       };
     },

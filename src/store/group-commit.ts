@@ -69,18 +69,17 @@ function applyUnit(statements: Statements, unit: Unit): UnitOutcome {
 
 function applyStatement(statements: Statements, { sql, parameters, mustChange }: Statement): StatementResult {
   const statement = statements.get(sql);
-  const result = statement.givesRows
-    ? rowsOf(statement.all(parameters))
-    : { changes: statement.run(parameters), rows: [] };
+  const result =
+    statement.columns.length > 0
+      ? rowOf(statement.columns, statement.get(parameters))
+      : { changes: statement.run(parameters) };
   if (mustChange !== undefined && result.changes === 0) throw new UnitRejected(mustChange);
   return result;
 }
 
-function rowsOf({ columns, rows }: ReturnType<ReturnType<Statements['get']>['all']>): StatementResult {
-  return {
-    changes: rows.length,
-    rows: rows.map((row) => Object.fromEntries(columns.map((column, index) => [column, row[index]]))),
-  };
+function rowOf(columns: readonly string[], row: readonly unknown[] | undefined): StatementResult {
+  if (!row) return { changes: 0 };
+  return { changes: 1, row: Object.fromEntries(columns.map((column, index) => [column, row[index]])) };
 }
 
 /** SQLite ends some transactions by itself when the disk is full; then there is nothing left to roll back. */

@@ -12,8 +12,8 @@ export interface Statement {
 
 export interface StatementResult {
   readonly changes: number;
-  /** Rows of a statement with `returning`. */
-  readonly rows: readonly Record<string, unknown>[];
+  /** Of a statement with `returning`, which may change one row and no more. */
+  readonly row?: Readonly<Record<string, unknown>>;
 }
 
 /** A unit was undone because the statement with this `mustChange` label changed nothing. */

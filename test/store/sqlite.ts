@@ -61,18 +61,20 @@ t.test('a unit that breaks a rule undoes itself and none of its neighbours', asy
   t.same(await seqs(store), [1, 5]);
 });
 
-t.test('a statement answers with its rows and how many it changed', async (t) => {
+t.test('a statement answers with its row and how many it changed', async (t) => {
   const store = await openStore(t);
   const { row } = await addSession(store);
-  const [changed, returned] = await store.write([
+  const [changed, returned, missed] = await store.write([
     { sql: 'update sessions set last_seq = last_seq + 5', parameters: [] },
     {
       sql: 'update sessions set last_seq = last_seq + ? where id = ? returning last_seq, id',
       parameters: [2, row.id],
     },
+    { sql: 'update sessions set last_seq = 0 where id = ? returning last_seq', parameters: ['nobody'] },
   ]);
-  t.same(changed, { changes: 1, rows: [] });
-  t.same(returned, { changes: 1, rows: [{ last_seq: 7, id: row.id }] });
+  t.same(changed, { changes: 1 });
+  t.same(returned, { changes: 1, row: { last_seq: 7, id: row.id } });
+  t.same(missed, { changes: 0 });
 });
 
 t.test('bytes come back as they went, and the writer keeps its own', async (t) => {

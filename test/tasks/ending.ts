@@ -14,6 +14,12 @@ t.test('the first cause wins and aborts the signal; later ones are ignored', asy
   t.ok(ending.sinceDecidedMs >= 0);
 });
 
+t.test('a signal that is first asked for after the end has aborted', async (t) => {
+  const ending = new FirstEnding();
+  ending.record({ cause: 'cancelled' });
+  t.equal(ending.signal.aborted, true);
+});
+
 t.test('every cause has words, and its own words win', async (t) => {
   const limits = { timeoutMs: 1000, memoryMb: 64, diskMb: 10, maxOutputBytes: 5 };
   for (const cause of ENDING_CAUSES) {
