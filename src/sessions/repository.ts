@@ -2,10 +2,7 @@
 import { byteLength, metadataValue, olderThan } from '../store/filters.js';
 import type { SessionRow } from '../store/schema.js';
 import type { Statement, Store } from '../store/store.js';
-import { isOver, SESSION_STATES } from './schema.js';
-
-const OPEN_STATES = SESSION_STATES.filter((state) => !isOver(state));
-const OVER_STATES = SESSION_STATES.filter(isOver);
+import { isOver } from './schema.js';
 
 /** How much is forgotten in one unit. The arguments of one task may take several MiB. */
 const FORGET_TASKS = 20;
@@ -58,15 +55,27 @@ export class SessionRepository {
   }
 
   /** Newest first. */
-  list(filter: SessionFilter): Promise<SessionRow[]> {
+  async list({ state, ...filter }: SessionFilter): Promise<SessionRow[]> {
+    if (!state) return this.#page(filter).execute();
+    // Each in the order of an index: those that live have one together, those that are over one by state.
+    const living = state.filter((each) => !isOver(each));
+    const queries = [...new Set(state.filter(isOver))].map((over) =>
+      this.#page(filter).where('ended_at', 'is not', null).where('state', '=', over),
+    );
+    if (living.length > 0)
+      queries.push(this.#page(filter).where('ended_at', 'is', null).where('state', 'in', living));
+    const pages = await Promise.all(queries.map((query) => query.execute()));
+    return pages.flat().sort(newestFirst).slice(0, filter.limit);
+  }
+
+  #page(filter: Omit<SessionFilter, 'state'>) {
     let query = this.#store.query.selectFrom('sessions').selectAll().where('tenant', '=', filter.tenant);
-    if (filter.state) query = query.where('state', 'in', filter.state);
     if (filter.createdAfter !== undefined) query = query.where('created_at', '>', filter.createdAfter);
     for (const { key, value } of filter.metadata) {
       query = query.where(metadataValue(key), '=', value);
     }
     if (filter.before) query = query.where(olderThan(filter.before));
-    return query.orderBy('created_at', 'desc').orderBy('id', 'desc').limit(filter.limit).execute();
+    return query.orderBy('created_at', 'desc').orderBy('id', 'desc').limit(filter.limit);
   }
 
   /** Sessions that held a slot when the service last ran, oldest first. */
@@ -74,28 +83,21 @@ export class SessionRepository {
     return this.#store.query
       .selectFrom('sessions')
       .selectAll()
-      .where('state', 'in', OPEN_STATES)
+      .where('ended_at', 'is', null)
       .orderBy('created_at')
       .orderBy('id')
       .execute();
   }
 
   /** Sessions that are over, those that ended first before the others, a bounded number. */
-  async ended(
-    limit: number,
-    before = Number.MAX_SAFE_INTEGER,
-  ): Promise<Pick<SessionRow, 'id' | 'last_seq'>[]> {
-    const oldest = (state: string) =>
-      this.#store.query
-        .selectFrom('sessions')
-        .select(['id', 'last_seq', 'ended_at'])
-        .where('state', '=', state)
-        .where('ended_at', '<', before)
-        .orderBy('ended_at')
-        .limit(limit)
-        .execute();
-    const found = (await Promise.all(OVER_STATES.map(oldest))).flat();
-    return found.sort((a, b) => a.ended_at! - b.ended_at!).slice(0, limit);
+  ended(limit: number, before = Number.MAX_SAFE_INTEGER): Promise<Pick<SessionRow, 'id' | 'last_seq'>[]> {
+    return this.#store.query
+      .selectFrom('sessions')
+      .select(['id', 'last_seq'])
+      .where('ended_at', '<', before)
+      .orderBy('ended_at')
+      .limit(limit)
+      .execute();
   }
 
   /** How much is kept of each session that is not over. */
@@ -103,7 +105,7 @@ export class SessionRepository {
     return this.#store.query
       .selectFrom('sessions')
       .select(['id', 'session_id', 'last_seq', 'trimmed_seq', 'stored_bytes'])
-      .where('state', 'in', OPEN_STATES)
+      .where('ended_at', 'is', null)
       .execute();
   }
 
@@ -145,4 +147,8 @@ export class SessionRepository {
   async write(statements: readonly Statement[]): Promise<void> {
     await this.#store.write(statements);
   }
+}
+
+function newestFirst(a: SessionRow, b: SessionRow): number {
+  return b.created_at - a.created_at || (a.id < b.id ? 1 : -1);
 }

@@ -7,7 +7,7 @@ import type { Task } from '../../src/tasks/schema.js';
 import { startService, until } from '../helpers/world.js';
 
 /** Indexes of a few rows: what has not ended. */
-const SMALL = /USING (COVERING )?INDEX (tasks_unfinished|idempotency_running)/;
+const SMALL = /USING (COVERING )?INDEX (tasks_unfinished|sessions_living|idempotency_running)/;
 const OF_A_TABLE = /^(SCAN|SEARCH) (\w+)/;
 
 type Question = { readonly sql?: string; readonly statements?: readonly { readonly sql: string }[] };
@@ -54,7 +54,7 @@ t.test('no statement of the service reads a whole table', async (t) => {
   const after = '&createdAfter=2020-01-01T00:00:00Z';
   const lists = [
     '/v1/sessions?limit=1',
-    `/v1/sessions?state=ready,active${after}&metadata.team=a`,
+    `/v1/sessions?state=ready,active,terminated${after}&metadata.team=a`,
     `/v1/sessions/${sessionId}/tasks?limit=1`,
     `/v1/sessions/${sessionId}/tasks?status=success&tool=echo&metadata.n=1${after}`,
     `/v1/sessions/${gone.sessionId}/checkpoints?limit=1${after}`,

@@ -2,6 +2,7 @@
 import type { Database } from '../database.js';
 import { initial } from './001-initial.js';
 import { retention } from './002-retention.js';
+import { states } from './003-states.js';
 
 export interface Migration {
   readonly name: string;
@@ -11,6 +12,7 @@ export interface Migration {
 export const MIGRATIONS: readonly Migration[] = [
   { name: 'initial', sql: initial },
   { name: 'retention', sql: retention },
+  { name: 'states', sql: states },
 ];
 
 export class NewerSchema extends Error {
