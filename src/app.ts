@@ -163,7 +163,7 @@ export async function buildApp(
   honourIdempotencyKeys(server, idempotency);
   addSharedSchemas(server);
   for (const schema of [ToolDescription, ...submission.all]) server.addSchema(schema);
-  await describeApi(server);
+  describeApi(server);
   await server.register(serviceRoutes, {
     metrics,
     health: {

@@ -14,8 +14,7 @@ import { Problem } from '../http/problem-schema.js';
 export async function openapiDocument(): Promise<OpenApiDocument> {
   const config = loadConfig({ DATA_DIR: join(tmpdir(), 'codegen-worker-openapi') });
   const app = await buildApp(config, { log: pino({ level: 'silent' }) });
-  await app.server.ready();
-  const document = app.server.swagger() as unknown as OpenApiDocument;
+  const document: OpenApiDocument = (await app.server.inject('/openapi.json')).json();
   await app.close();
   return document;
 }

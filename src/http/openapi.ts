@@ -1,98 +1,44 @@
-// The OpenAPI document, generated from the routes and their schemas, and a page to read it on.
-import swagger from '@fastify/swagger';
-import swaggerUi from '@fastify/swagger-ui';
-import type { FastifySchema, RouteOptions } from 'fastify';
-import type { ErrorCode } from '../errors.js';
-import { VERSION } from '../lib/version.js';
-import { finishDocument, type OpenApiDocument } from './openapi-finish.js';
-import { type ErrorResponse, responsesFor } from './problem-schema.js';
+// Serves the OpenAPI document, which is generated from the routes and their schemas, and a page to read it on.
+import type { FastifyInstance, RouteOptions } from 'fastify';
+import { nothingAt } from './problem.js';
 import type { Server } from './server.js';
 
-const TAGS = [
-  { name: 'Sessions', description: 'Workspaces in which code runs.' },
-  { name: 'Tasks', description: 'Work in a session: one tool call each.' },
-  { name: 'Events', description: 'Everything that happens, numbered; the WebSocket is in asyncapi.json.' },
-  { name: 'Checkpoints', description: 'Copies of a workspace, to go back to.' },
-  { name: 'Tools', description: 'What a task can do.' },
-  { name: 'Service', description: 'The service about itself.' },
-];
+/** About the connection to us, not to those who made the page. */
+const OF_CONNECTION = new Set(['connection', 'date', 'keep-alive', 'transfer-encoding']);
 
-const DESCRIPTION = `Isolated workspace sessions in which AI agents run code.
-
-Errors are RFC 9457 problem documents; branch on \`code\`. Every change may be repeated under the same
-\`Idempotency-Key\`. Each reply carries \`X-Request-Id\`: the caller’s, or one made here. The WebSocket channels are
-described in \`asyncapi.json\`.`;
-
-const MUTATIONS = new Set(['POST', 'PUT', 'PATCH', 'DELETE']);
-
-/** What calls that are open to all are never refused with. */
-const ACCESS_CODES: readonly ErrorCode[] = ['UNAUTHORIZED', 'HOST_NOT_ALLOWED', 'ORIGIN_NOT_ALLOWED'];
-
-const IdempotencyKey = {
-  type: 'string',
-  minLength: 1,
-  maxLength: 255,
-  pattern: '^[\\x21-\\x7e]+$',
-  description:
-    'Makes the request repeatable: for 24 hours the same key with the same request gets the same reply, marked `Idempotency-Replayed: true`.',
-};
-
-/** To be awaited before the first route. Serves `/openapi.json` and `/docs`. */
-export async function describeApi(app: Server): Promise<void> {
-  await app.register(swagger, {
-    openapi: {
-      openapi: '3.1.0',
-      info: {
-        title: 'codegen-worker',
-        version: VERSION,
-        description: DESCRIPTION,
-        license: { name: 'Apache-2.0', identifier: 'Apache-2.0' } as never,
-      },
-      servers: [{ url: '/' }],
-      tags: TAGS,
-      components: {
-        securitySchemes: {
-          apiKey: {
-            type: 'http',
-            scheme: 'bearer',
-            description: 'One of API_KEYS. Not needed when the service has none.',
-          },
-        },
-      },
-      security: [{ apiKey: [] }, {}],
-    },
-    convertConstToEnum: false,
-    refResolver: {
-      buildLocalReference: (json, _baseUri, _fragment, i) =>
-        typeof json.$id === 'string' ? json.$id : `def-${i}`,
-    },
-    transform: ({ schema, url, route }) => ({ schema: withCommonParts(schema, route), url }),
-    transformObject: (document) =>
-      finishDocument((document as { openapiObject: OpenApiDocument }).openapiObject),
+/** To be called before the first route. Serves `/openapi.json` and `/docs`. */
+export function describeApi(app: Server): void {
+  const routes: RouteOptions[] = [];
+  app.addHook('onRoute', (route) => {
+    const isShown = route.schema !== undefined && !(route.schema as { hide?: boolean }).hide;
+    if (route.method !== 'HEAD' && isShown) routes.push(route);
   });
-  await app.register(swaggerUi, {
-    routePrefix: '/docs',
-    uiConfig: { deepLinking: true, tryItOutEnabled: true },
+  const scopes: FastifyInstance[] = [];
+  app.addHook('onRegister', (scope) => {
+    scopes.push(scope);
   });
-  app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
-}
-
-/** What is true of every operation of a kind is said here, once. */
-function withCommonParts(schema: FastifySchema | undefined, route: RouteOptions): FastifySchema {
-  if (schema === undefined || (schema as { hide?: boolean }).hide)
-    return { ...schema, hide: true } as FastifySchema;
-  const replies = (schema.response ?? {}) as Record<string, Partial<ErrorResponse>>;
-  const codes = new Set<ErrorCode>(Object.values(replies).flatMap((reply) => reply['x-error-codes'] ?? []));
-  const successes = Object.entries(replies).filter(([, reply]) => reply['x-error-codes'] === undefined);
-  const isMutation = [route.method].flat().some((method) => MUTATIONS.has(method));
-  if (isMutation) {
-    codes.add('IDEMPOTENCY_IN_PROGRESS').add('IDEMPOTENCY_OUTCOME_UNKNOWN').add('IDEMPOTENCY_MISMATCH');
-  }
-  if (schema.security?.length === 0) for (const code of ACCESS_CODES) codes.delete(code);
-  if (schema.body) codes.add('PAYLOAD_TOO_LARGE').add('UNSUPPORTED_MEDIA_TYPE');
-  return {
-    ...schema,
-    ...(isMutation ? { headers: { type: 'object', properties: { 'Idempotency-Key': IdempotencyKey } } } : {}),
-    response: { ...Object.fromEntries(successes), ...responsesFor(codes) },
+  let building: Promise<FastifyInstance> | undefined;
+  const build = async () => {
+    const { buildApiPages } = await import('./api-pages.js');
+    return buildApiPages(routes, Object.assign({}, ...[...scopes, app].map((scope) => scope.getSchemas())));
   };
+  const pages = () => {
+    building ??= build();
+    return building;
+  };
+  app.addHook('onClose', async () => (await building)?.close());
+
+  const schema = { hide: true };
+  app.get('/openapi.json', { schema }, async () => (await pages()).swagger());
+  for (const url of ['/docs', '/docs/*']) {
+    app.get(url, { schema }, async (request, reply) => {
+      const { headers, raw } = request;
+      const page = await (await pages()).inject({ method: 'GET', url: raw.url!, headers });
+      if (page.statusCode === 404) throw nothingAt(request);
+      for (const [name, value] of Object.entries(page.headers)) {
+        if (!OF_CONNECTION.has(name)) reply.header(name, value);
+      }
+      return reply.code(page.statusCode).send(page.rawPayload.length > 0 ? page.rawPayload : undefined);
+    });
+  }
 }

@@ -85,11 +85,16 @@ export function answerProblems(app: FastifyInstance): void {
     const allowed = [...methodsByPath.values()]
       .filter(({ pattern }) => pattern.test(path))
       .flatMap(({ methods }) => [...methods]);
-    if (allowed.length === 0) return sendProblem(reply, new NotFound(clip(path)));
+    if (allowed.length === 0) return sendProblem(reply, nothingAt(request));
     const methods = [...new Set(allowed)].sort();
     reply.header('allow', methods.join(', '));
     return sendProblem(reply, new MethodNotAllowed(request.method, clip(path), methods));
   });
+}
+
+/** What a path without a route is answered with. */
+export function nothingAt(request: FastifyRequest): NotFound {
+  return new NotFound(clip(pathOf(request)));
 }
 
 function pathOf(request: FastifyRequest): string {

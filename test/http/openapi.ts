@@ -1,9 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Ajv2020 } from 'ajv/dist/2020.js';
-import t from 'tap';
+import { pino } from 'pino';
+import t, { type Test } from 'tap';
 import { generatedFiles } from '../../src/cli/generated.js';
 import { ERROR_CODES } from '../../src/errors.js';
+import { describeApi } from '../../src/http/openapi.js';
+import { buildServer } from '../../src/http/server.js';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const METHODS = ['get', 'put', 'post', 'patch', 'delete'];
@@ -146,4 +149,41 @@ t.test('the table in docs/api.md has every error code and no other', async (t) =
   const table = page.slice(page.indexOf('<!-- errors -->'), page.indexOf('<!-- /errors -->'));
   const documented = [...table.matchAll(/^\| `([A-Z_]+)` \|/gm)].map(([, code]) => code);
   t.strictSame(documented.sort(), Object.keys(ERROR_CODES).sort());
+});
+
+function server(t: Test) {
+  const app = buildServer({ jsonBodyBytes: 1024, log: pino({ level: 'silent' }) });
+  describeApi(app);
+  t.teardown(() => app.close());
+  return app;
+}
+
+t.test('/docs is a page that reads the document, and brings what it needs along', async (t) => {
+  const app = server(t);
+  const page = await app.inject({ url: '/docs/', headers: { 'x-request-id': 'the-reader' } });
+  t.equal(page.statusCode, 200);
+  t.match(page.headers, { 'content-type': /^text\/html/, 'x-request-id': 'the-reader' });
+  const parts = [...page.payload.matchAll(/(?:href|src)="([^":]+\.(?:css|js))"/g)].map(([, part]) => part!);
+  t.ok(parts.length >= 4, parts.join(' '));
+  for (const part of parts) {
+    const { pathname } = new URL(part, 'http://x/docs/');
+    const { statusCode, headers } = await app.inject(pathname);
+    t.equal(statusCode, 200, pathname);
+    t.match(headers['content-type'], pathname.endsWith('.css') ? /css/ : /javascript/);
+    const again = await app.inject({
+      url: pathname,
+      headers: { 'if-none-match': String(headers.etag ?? '') },
+    });
+    t.equal(again.statusCode, headers.etag === undefined ? 200 : 304);
+  }
+  t.strictSame((await app.inject('/docs/json')).json(), (await app.inject('/openapi.json')).json());
+});
+
+t.test('what is not there below /docs is a problem like any other', async (t) => {
+  const app = server(t);
+  for (const path of ['/docs/none', '/docs/static/none.js', '/docs/static/%2e%2e/package.json']) {
+    const reply = await app.inject(path);
+    t.match(reply.json(), { status: 404, code: 'NOT_FOUND' }, path);
+  }
+  t.equal((await app.inject({ method: 'POST', url: '/docs/' })).statusCode, 405);
 });
