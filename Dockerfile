@@ -4,7 +4,7 @@ WORKDIR /opt/codegen-worker
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci
 COPY tsconfig.json ./
-COPY scripts/build.mjs ./scripts/
+COPY scripts/build.mjs scripts/pack-packages.mjs ./scripts/
 COPY src ./src
 RUN node scripts/build.mjs && npm prune --omit=dev
 
@@ -16,6 +16,7 @@ RUN apt-get update \
 # Not below /usr, which every sandbox sees.
 WORKDIR /opt/codegen-worker
 COPY --from=build /opt/codegen-worker/node_modules ./node_modules
+COPY --from=build /opt/codegen-worker/build/node_modules ./build/node_modules
 COPY --from=build /opt/codegen-worker/build/src ./build/src
 COPY package.json LICENSE ./
 ENV NODE_ENV=production \

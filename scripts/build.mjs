@@ -1,4 +1,5 @@
-// Compiles src, test and bench, and puts what is not TypeScript (the Python of the sandbox) beside it.
+// Compiles src, test and bench, puts what is not TypeScript (the Python of the sandbox) beside it, and packs the
+// packages that are loaded at the start into one file.
 // `node scripts/build.mjs [out]`; does nothing when no source changed since the last build that succeeded.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -8,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const FOLDERS = ['src', 'test', 'bench'];
-const CONFIGS = ['tsconfig.json', 'package-lock.json', 'scripts/build.mjs'];
+const CONFIGS = ['tsconfig.json', 'package-lock.json', 'scripts/build.mjs', 'scripts/pack-packages.mjs'];
 
 export function isBuilt(out = 'build') {
   return readIfThere(join(root, out, '.stamp')) === stampOf(sources());
@@ -25,8 +26,14 @@ export function build(out = 'build') {
   const { status } = spawnSync(process.execPath, [compiler, ...args], { cwd: root, stdio: 'inherit' });
   for (const file of files.filter((name) => !name.endsWith('.ts'))) copyIfChanged(file, target);
   removeOrphans(target, new Set(sources().flatMap(outputsOf)));
-  if (status === 0) writeFileSync(join(target, '.stamp'), stamp);
-  return status ?? 1;
+  const failed = status === 0 ? packPackages(out) : status;
+  if (failed === 0) writeFileSync(join(target, '.stamp'), stamp);
+  return failed ?? 1;
+}
+
+function packPackages(out) {
+  return spawnSync(process.execPath, ['scripts/pack-packages.mjs', out], { cwd: root, stdio: 'inherit' })
+    .status;
 }
 
 function sources() {

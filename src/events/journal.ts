@@ -1,8 +1,9 @@
 // Events are numbered and stored in one transaction, together with the change of state they tell of, and only then
 // seen by anybody: a reader can resume from any number it was given.
+
+import { sql } from 'kysely';
 import { StoreUnavailable } from '../errors.js';
 import type { Logger } from '../observability/logger.js';
-import { sql } from '../store/kysely.js';
 import type { Statement, Store } from '../store/store.js';
 import type { StoredEvent } from './line.js';
 import type { NewEvent } from './schema.js';

@@ -1,5 +1,5 @@
 // Conditions that several lists share, in SQL that SQLite and Postgres both read.
-import { sql } from './kysely.js';
+import { sql } from 'kysely';
 
 /** The value of one label in a row's `metadata`. */
 export function metadataValue(key: string) {

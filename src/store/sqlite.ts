@@ -4,11 +4,10 @@
 import { chmod, mkdir, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Transferable } from 'node:worker_threads';
-import type { CompiledQuery, Kysely as Queries } from 'kysely';
+import { type CompiledQuery, Kysely } from 'kysely';
 import { StoreUnavailable } from '../errors.js';
 import { type Rows, readingDialect } from './dialect.js';
 import type { UnitResults } from './group-commit.js';
-import { Kysely } from './kysely.js';
 import { LastingWorker } from './lasting-worker.js';
 import type { Tables } from './schema.js';
 import type { Statement, StatementResult, Store, StoreSize } from './store.js';
@@ -24,7 +23,7 @@ export interface SqliteStoreOptions {
 }
 
 export class SqliteStore implements Store {
-  readonly query: Queries<Tables>;
+  readonly query: Kysely<Tables>;
   readonly #directory: string;
   readonly #onWorkerLost: (error: Error) => void;
   #writer: Writer | undefined;

@@ -1,0 +1,142 @@
+// The packages that the service loads when it starts are some 600 small CommonJS files, and to find and read them is much of
+// the start. Here they are put into one file, each unchanged in a function of its own as Node would wrap it. It lies in
+// build/node_modules, where Node looks before it looks in node_modules: what is compiled imports packages as ever.
+// `node scripts/pack-packages.mjs [out]`.
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { extname, join, relative, sep } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { compileFunction } from 'node:vm';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const home = join(root, 'node_modules') + sep;
+
+/** Not those that are loaded only when needed, nor those that are no CommonJS. */
+const PACKAGES = [
+  '@fastify/ajv-compiler',
+  '@fastify/websocket',
+  '@sinclair/typebox',
+  'close-with-grace',
+  'env-schema',
+  'fastify',
+  'kysely',
+  'pino',
+  'pino-pretty',
+  'prom-client',
+  'tar',
+  'ws',
+];
+
+const REQUEST = /\brequire\(\s*(['"])([^'"\n]+)\1\s*\)/g;
+
+/** The number of each file that was looked at, when it was taken: its place among the files. */
+const numbers = new Map();
+const files = [];
+
+/** Takes a file with all that it asks for, and returns its number; none of a file that is better left to Node. */
+function take(path) {
+  if (numbers.has(path)) return numbers.get(path);
+  const text = path.startsWith(home) ? commonJs(path) : undefined;
+  const number = text === undefined ? undefined : files.length;
+  numbers.set(path, number);
+  if (text === undefined) return undefined;
+  const file = { path: relative(root, path), requests: {}, text };
+  files.push(file);
+  for (const [, , request] of text.matchAll(REQUEST)) {
+    const asked = take(resolveFrom(path, request));
+    if (asked !== undefined) file.requests[request] = asked;
+  }
+  return number;
+}
+
+function commonJs(path) {
+  switch (extname(path)) {
+    case '.json':
+      return `module.exports = ${readFileSync(path, 'utf8')};`;
+    case '.js':
+    case '.cjs': {
+      const text = readFileSync(path, 'utf8').replace(/^\/\/# sourceMappingURL=.*$/gm, '');
+      return isFunctionBody(text) ? text : undefined;
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** An ES module is none. */
+function isFunctionBody(text) {
+  try {
+    compileFunction(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** What is not there, such as a package that another can do without, is told when it is asked for. */
+function resolveFrom(path, request) {
+  try {
+    return createRequire(path).resolve(request);
+  } catch {
+    return '';
+  }
+}
+
+const LOADER = `
+const { createRequire, isBuiltin } = require('node:module');
+const { dirname, join } = require('node:path');
+const root = join(__dirname, ${JSON.stringify('../..')});
+const loaded = [];
+module.exports = load;
+
+function load(number) {
+  if (loaded[number]) return loaded[number].exports;
+  const [path, requests, run] = files[number];
+  const filename = join(root, path);
+  const module = { id: filename, filename, exports: {} };
+  loaded[number] = module;
+  const requireHere = (request) =>
+    request in requests ? load(requests[request])
+      : isBuiltin(request) ? require(request)
+      : createRequire(filename)(request);
+  requireHere.resolve = (request) => createRequire(filename).resolve(request);
+  try {
+    run.call(module.exports, module.exports, requireHere, module, filename, dirname(filename));
+  } catch (error) {
+    delete loaded[number];
+    throw error;
+  }
+  return module.exports;
+}
+`;
+
+/** As Node sees it: the names it finds, and for CommonJS all of it as the default. */
+async function asModule(name, number) {
+  const names = Object.keys(await import(name)).filter((each) => /^\w+$/.test(each));
+  const parts = names.map((each) => (each === 'default' ? 'exports' : `exports.${each}`));
+  return [
+    "import { createRequire } from 'node:module';",
+    `const load = createRequire(import.meta.url)('${'../'.repeat(name.split('/').length)}packages.cjs');`,
+    `const exports = load(${number});`,
+    ...parts.map((part, i) => `const $${i} = ${part};`),
+    `export { ${names.map((each, i) => `$${i} as ${each}`).join(', ')} };`,
+  ].join('\n');
+}
+
+const target = join(root, process.argv[2] ?? 'build', 'node_modules');
+rmSync(target, { recursive: true, force: true });
+const requireHere = createRequire(import.meta.url);
+for (const name of PACKAGES) {
+  const number = take(requireHere.resolve(name));
+  mkdirSync(join(target, name), { recursive: true });
+  writeFileSync(join(target, name, 'package.json'), '{ "type": "module", "exports": "./index.mjs" }\n');
+  writeFileSync(join(target, name, 'index.mjs'), await asModule(name, number));
+}
+const functions = files.map(
+  ({ path, requests, text }) =>
+    `[${JSON.stringify(path)}, ${JSON.stringify(requests)}, function (exports, require, module, __filename, __dirname) { ${text}\n}]`,
+);
+writeFileSync(
+  join(target, 'packages.cjs'),
+  `'use strict';\nconst files = [\n${functions.join(',\n')}\n];\n${LOADER}`,
+);

@@ -1,0 +1,58 @@
+// One file instead of hundreds: what it exports is what Node finds in the packages themselves.
+import { execFileSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import t from 'tap';
+import { root } from '../helpers/sources.js';
+
+const packed = join(root, 'build/node_modules');
+const names = readdirSync(packed, { withFileTypes: true })
+  .filter((entry) => entry.isDirectory())
+  .flatMap(({ name }) =>
+    name.startsWith('@') ? readdirSync(join(packed, name)).map((each) => `${name}/${each}`) : [name],
+  );
+
+/** Each export of each package and what it is, as somebody sees it who is in this folder. */
+function exportsSeenIn(folder: string): Record<string, Record<string, string>> {
+  const code = `
+    const seen = {};
+    for (const name of ${JSON.stringify(names)}) {
+      const exports = await import(name);
+      seen[name] = Object.fromEntries(Object.keys(exports).sort().map((key) => [key, typeof exports[key]]));
+    }
+    process.stdout.write(JSON.stringify(seen));`;
+  return JSON.parse(
+    execFileSync(process.execPath, ['--input-type=module', '-e', code], { cwd: folder, encoding: 'utf8' }),
+  );
+}
+
+t.test('a packed package exports what the package does', async (t) => {
+  t.ok(names.length > 10, names.join(' '));
+  const own = exportsSeenIn(root);
+  for (const exports of Object.values(own)) delete exports['module.exports'];
+  t.strictSame(exportsSeenIn(join(root, 'build')), own);
+});
+
+t.test('nothing is searched for in node_modules that the packed file has', async (t) => {
+  const code = `
+    import { createRequire } from 'node:module';
+    await import(${JSON.stringify(pathToFileURL(join(root, 'build/src/app.js')).href)});
+    process.stdout.write(JSON.stringify(Object.keys(createRequire(import.meta.url).cache)));`;
+  const loaded: string[] = JSON.parse(
+    execFileSync(process.execPath, ['--input-type=module', '-e', code], { cwd: root, encoding: 'utf8' }),
+  );
+  t.strictSame(loaded, [join(packed, 'packages.cjs')]);
+});
+
+t.test('a packed file still knows where it lies', async (t) => {
+  // A transport is a file beside pino's own, which a thread of its own loads.
+  const code = `
+    import { pino } from 'pino';
+    pino(pino.transport({ target: 'pino/file', options: { destination: 1 } })).info('through a thread');`;
+  const text = execFileSync(process.execPath, ['--input-type=module', '-e', code], {
+    cwd: join(root, 'build'),
+    encoding: 'utf8',
+  });
+  t.match(text, 'through a thread');
+});
