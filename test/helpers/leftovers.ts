@@ -7,7 +7,7 @@ import type { Test } from 'tap';
 import { instanceOf } from '../../src/sandbox/host-directories.js';
 import { groupName } from '../../src/sandbox/limits/group.js';
 import { emptyDirectory } from './directory.js';
-import { processesBelow } from './processes.js';
+import { processesBelow, runsNothingMore } from './processes.js';
 import { startProcess } from './service-process.js';
 import { type Client, clientOf, until } from './world.js';
 
@@ -28,9 +28,6 @@ interface Host {
   readonly runtime: string;
   readonly instance: string;
 }
-
-/** It mounts disk images, and is there as long as the service. */
-const isOfTheService = ({ name }: { readonly name: string }) => name === 'host-disk';
 
 /** What of the service is on the host, by kind. */
 function onTheHost({ service, dataDir, runtime, instance }: Host): Record<string, readonly string[]> {
@@ -96,7 +93,7 @@ export async function testLeftovers(t: Test, counts: { tasks: number; sessions: 
 
   // One session comes and goes first: what is made once and kept is there before we look.
   await useSession(client, 3, 0);
-  await until(async () => processesBelow(pid).every(isOfTheService));
+  await until(async () => runsNothingMore(pid));
   const before = onTheHost(host);
 
   const perSession = Math.ceil(counts.tasks / counts.sessions);
@@ -110,7 +107,7 @@ export async function testLeftovers(t: Test, counts: { tasks: number; sessions: 
   };
   await Promise.all(Array.from({ length: 4 }, worker));
 
-  await until(async () => processesBelow(pid).every(isOfTheService));
+  await until(async () => runsNothingMore(pid));
   t.same(onTheHost(host), before);
   const { body } = await client.call<{ active: number }>('GET', '/v1/capacity');
   t.equal(body.active, 0, 'every slot is free again');

@@ -28,6 +28,10 @@ export function processesBelow(root: number): Below[] {
   return found;
 }
 
+/** Whether all that the service started is over, but for what mounts disk images: that is there as long as it is. */
+export const runsNothingMore = (service: number) =>
+  processesBelow(service).every(({ name }) => name === 'host-disk');
+
 function statusOf(pid: number): { pid: number; parent: number; name: string; pids: number[] }[] {
   let status: string;
   try {
