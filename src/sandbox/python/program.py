@@ -48,13 +48,18 @@ def prepare():
     global _last_known
     os.environ.clear()
     _open_streams(unbuffered=False)
+    # Nobody meets the agent's own.
+    main = sys.modules["__main__"] = type(sys)("__main__")
+    main.__builtins__ = builtins
+    main.__annotations__ = {}
     _last_known = next(reversed(sys.modules))
     # What is here is not the program's, and need not be looked at when it ends.
     gc.freeze()
 
 
 def run(request, started):
-    """After `prepare`. Never returns. Calls `started` when nothing of ours can fail any more; raises CannotStart before."""
+    """After `prepare`. Never returns. Calls `started` when nothing of ours can fail any more, and before any code of the
+    session runs; raises CannotStart before."""
     limit(request["limits"])
     _enter(request["cwd"])
     environment = request["env"]
@@ -63,11 +68,10 @@ def run(request, started):
     os.environ.update(environment)
     if environment.get("PYTHONUNBUFFERED"):
         _open_streams(unbuffered=True)
-    _enter_venv()
-    main, source, name = _prepare_file(request) if "file" in request else _prepare_code(request)
+    file = _read_file(request["file"]) if "file" in request else None
+    # From here on the session's code runs, the first of it being what its .pth files say.
     started()
-    status = _run_main(main, source, name)
-    del main
+    status = _run_main(request, file)
     _finish(status)
 
 
@@ -159,13 +163,13 @@ def _enter_venv():
             sys.path.insert(0, os.path.abspath(folder))
 
 
-def _prepare_code(request):
-    source, name = request["code"], "<string>"
-    sys.argv = ["-c", *request["args"]]
+def _prepare_code(source, arguments):
+    name = "<string>"
+    sys.argv = ["-c", *arguments]
     sys.path.insert(0, "")
     if "linecache" in sys.modules:
         _remember_lines(source, name)
-    main = _new_main()
+    main = sys.modules["__main__"]
     main.__loader__ = _frozen_importlib.BuiltinImporter
     return main, source, name
 
@@ -177,8 +181,8 @@ def _remember_lines(source, name):
     linecache.cache[name] = (len(source), None, source.splitlines(True), name)
 
 
-def _prepare_file(request):
-    given = request["file"]
+def _read_file(given):
+    """Its path, what it is called in tracebacks and in sys.argv, its contents."""
     try:
         path = os.path.realpath(os.path.join(WORKSPACE, given), strict=True)
         _require_inside(path, f"the file {given!r}")
@@ -187,26 +191,28 @@ def _prepare_file(request):
     except (OSError, ValueError) as error:
         raise _cannot(error, f"the file {given!r}") from None
     shown = os.path.normpath(os.path.join(WORKSPACE, given))
-    sys.argv = [given if os.getcwd() == WORKSPACE else shown, *request["args"]]
+    return path, shown, given if os.getcwd() == WORKSPACE else shown, source
+
+
+def _prepare_file(path, shown, called, source, arguments):
+    sys.argv = [called, *arguments]
     sys.path.insert(0, os.path.dirname(path))
-    main = _new_main()
+    main = sys.modules["__main__"]
     main.__file__ = shown
     main.__cached__ = None
     main.__loader__ = _frozen_importlib_external.SourceFileLoader("__main__", shown)
     return main, source, shown
 
 
-def _new_main():
-    main = type(sys)("__main__")
-    main.__builtins__ = builtins
-    main.__annotations__ = {}
-    sys.modules["__main__"] = main
-    return main
-
-
-def _run_main(main, source, name):
+def _run_main(request, file):
     """The exit status; or the SIGINT that an unhandled KeyboardInterrupt means, as a negative number."""
+    name = None
     try:
+        _enter_venv()
+        arguments = request["args"]
+        main, source, name = (
+            _prepare_file(*file, arguments) if file else _prepare_code(request["code"], arguments)
+        )
         exec(compile(source, name, "exec", dont_inherit=True), main.__dict__)
         return 0
     except BaseException as error:

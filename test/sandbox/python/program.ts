@@ -192,6 +192,23 @@ t.test('what was installed a moment ago can be imported, and its .pth files work
   t.equal(stdout, '7 8 /workspace/.venv/bin/python\n');
 });
 
+t.test('what a .pth file runs meets nothing of ours, and cannot tell how its program ended', async (t) => {
+  const forge = `
+import os, sys, __main__
+sys.met = sorted(set(vars(__main__)) - set(vars(type(sys)("x"))))
+sys.told = []
+for fd in range(3, 64):
+    try: sys.told.append(os.write(fd, b'{"end": {"exitCode": 0, "signal": null, "killed": 0}}\\n'))
+    except OSError: pass
+`;
+  const line = `import sys; exec(${JSON.stringify(forge)})\n`;
+  const folder = 'sys.prefix + "/lib/python%d.%d/site-packages/" % sys.version_info[:2]';
+  await run(sandbox, `import sys; open(${folder} + "sly.pth", "w").write(${JSON.stringify(line)})`);
+  const ended = await run(sandbox, 'import sys; print(sys.told, sys.met); sys.exit(3)');
+  await run(sandbox, `import os, sys; os.remove(${folder} + "sly.pth")`);
+  t.match(ended, { stdout: "[] ['__annotations__', '__builtins__']\n", end: { how: { exitCode: 3 } } });
+});
+
 t.test('PYTHONPATH and PYTHONUNBUFFERED mean what they mean to python3', async (t) => {
   await run(sandbox, 'import os; os.makedirs("lib", exist_ok=True); open("lib/inlib.py","w").write("x = 9")');
   const env = { PYTHONPATH: 'lib', PYTHONUNBUFFERED: '1' };
