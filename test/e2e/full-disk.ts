@@ -74,14 +74,22 @@ while True: print("x" * 4000, flush=True); time.sleep(.01)`;
     await until(async () => (await processesNamed(PROCESS_NAME)).length > 0);
 
     const ballast = await fill(disk);
-    const refused = await until(async () => {
+    // What is in the log may be written over, and so for a while a small write finds room where a larger one does not.
+    const submitMore = async () => {
       const taskId = `echo-${accepted.length}`;
       const reply = await submit(taskId, 'echo', { message: 'x'.repeat(2000) });
       if (reply.status === 202) accepted.push(taskId);
+      return reply;
+    };
+    const refused = await until(async () => {
+      const reply = await submitMore();
       return reply.status !== 202 && reply;
     });
     t.match(refused, { status: 507, body: { code: 'OUT_OF_DISK', outcome: 'notStarted', retryable: true } });
-    await until(async () => (await call('GET', '/readyz')).status === 507);
+    await until(async () => {
+      await submitMore();
+      return (await call('GET', '/readyz')).status === 507;
+    });
     t.match(await call('POST', '/v1/sessions', {}), { status: 507, body: { code: 'OUT_OF_DISK' } });
     t.equal((await call('GET', '/healthz')).status, 200);
     t.match(await call('GET', '/v1/sessions/full'), { status: 200, body: { sessionId: 'full' } });

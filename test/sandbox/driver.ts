@@ -1,16 +1,25 @@
 // The driver on this machine: what it finds, what it keeps over a restart, and what it leaves.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+} from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { pino } from 'pino';
 import t, { type Test } from 'tap';
 import { BubblewrapDriver } from '../../src/sandbox/driver.js';
 import { instanceOf } from '../../src/sandbox/host-directories.js';
 import { NoCgroup } from '../../src/sandbox/limits/no-cgroup.js';
 import { run, sandboxSpec, start, startDriver } from '../helpers/sandboxes.js';
+import { root } from '../helpers/sources.js';
 
 const isRoot = process.getuid?.() === 0;
 
@@ -194,24 +203,19 @@ t.test('data below what every sandbox can read is refused', { skip: !isRoot && '
 t.test('as an ordinary user all of it works, too', { skip: !isRoot && 'runs as one already' }, async (t) => {
   const home = await directory(t);
   // Copied, since the user may not be able to reach where this runs.
-  const build = fileURLToPath(new URL('../..', import.meta.url));
-  mkdirSync(join(home, 'app'));
-  const copied = spawnSync('cp', ['-r', join(build, 'src'), join(build, 'test'), join(home, 'app')]);
-  t.equal(copied.status, 0);
-  spawnSync('ln', ['-s', nodeModules(build), join(home, 'app/node_modules')]);
-  spawnSync('cp', [join(dirname(nodeModules(build)), 'package.json'), join(home, 'app')]);
+  const app = join(home, 'app');
+  mkdirSync(join(app, 'build'), { recursive: true });
+  const copied = ['src', 'test', 'node_modules'].map((name) => join(root, 'build', name));
+  t.equal(spawnSync('cp', ['-r', ...copied, join(app, 'build')]).status, 0);
+  symlinkSync(join(root, 'node_modules'), join(app, 'node_modules'));
+  copyFileSync(join(root, 'package.json'), join(app, 'package.json'));
   for (const path of ['tmp', 'data']) mkdirSync(join(home, path));
   chmodSync(home, 0o755);
   for (const path of ['tmp', 'data']) chownSync(join(home, path), 1234, 1234);
-  const test = spawnSync(process.execPath, [join(home, 'app/test/helpers/core-case.js')], {
+  const test = spawnSync(process.execPath, [join(app, 'build/test/helpers/core-case.js')], {
     ...{ uid: 1234, gid: 1234, cwd: '/', encoding: 'utf8' },
     env: { PATH: process.env.PATH, TMPDIR: join(home, 'tmp'), DATA_DIR: join(home, 'data') },
   });
   t.equal(test.stdout, 'full null 1 killed 3 again true\n', test.stderr);
   t.same(readdirSync(join(home, 'tmp')), []);
 });
-
-function nodeModules(from: string): string {
-  const here = join(from, 'node_modules');
-  return existsSync(here) ? here : nodeModules(dirname(from.replace(/\/$/, '')));
-}

@@ -35,24 +35,30 @@ t.test('a packed package exports what the package does', async (t) => {
 });
 
 t.test('nothing is searched for in node_modules that the packed file has', async (t) => {
-  const code = `
-    import { createRequire } from 'node:module';
-    await import(${JSON.stringify(pathToFileURL(join(root, 'build/src/app.js')).href)});
-    process.stdout.write(JSON.stringify(Object.keys(createRequire(import.meta.url).cache)));`;
-  const loaded: string[] = JSON.parse(
-    execFileSync(process.execPath, ['--input-type=module', '-e', code], { cwd: root, encoding: 'utf8' }),
+  const loadedBy = (program: string): string[] => {
+    const code = `
+      import { createRequire } from 'node:module';
+      ${program}
+      process.stdout.write(JSON.stringify(Object.keys(createRequire(import.meta.url).cache)));`;
+    return JSON.parse(
+      execFileSync(process.execPath, ['--input-type=module', '-e', code], { cwd: root, encoding: 'utf8' }),
+    );
+  };
+  // A test runner has its own in every process.
+  const others = loadedBy('');
+  const app = pathToFileURL(join(root, 'build/src/app.js')).href;
+  const loaded = loadedBy(`await import(${JSON.stringify(app)});`);
+  t.strictSame(
+    loaded.filter((path) => !others.includes(path)),
+    [join(packed, 'packages.cjs')],
   );
-  t.strictSame(loaded, [join(packed, 'packages.cjs')]);
 });
 
 t.test('a packed file still knows where it lies', async (t) => {
   // A transport is a file beside pino's own, which a thread of its own loads.
   const code = `
-    import { pino } from 'pino';
+    const { pino } = require('pino');
     pino(pino.transport({ target: 'pino/file', options: { destination: 1 } })).info('through a thread');`;
-  const text = execFileSync(process.execPath, ['--input-type=module', '-e', code], {
-    cwd: join(root, 'build'),
-    encoding: 'utf8',
-  });
+  const text = execFileSync(process.execPath, ['-e', code], { cwd: join(root, 'build'), encoding: 'utf8' });
   t.match(text, 'through a thread');
 });
