@@ -12,10 +12,20 @@ import { ProgramGroup } from './program-group.js';
 import type { SandboxHost } from './sandbox-host.js';
 import { INSIDE_PIP, type Workspace } from './workspace.js';
 
-/** Modules that programs often use; loaded once, they cost a program nothing. Of the standard library only: others
- *  start threads or keep random state, which a fork must not share. */
+/**
+ * Modules that most programs use: loaded once, they cost a program no time. Yet each MiB of them costs every program 0.3 ms,
+ * since it is forked twice and taken down twice (docs/decisions/0013). Of the standard library only: others start threads or
+ * keep random state, which a fork must not share. `_ast` is what the first compile() of a process makes, in 1.5 ms.
+ */
 const PRELOADED =
-  'json re math collections itertools functools datetime time random string copy textwrap pathlib glob shutil subprocess tempfile io csv hashlib base64 typing dataclasses enum decimal fractions statistics urllib.parse traceback inspect argparse logging pickle uuid struct zlib socket asyncio concurrent.futures multiprocessing multiprocessing.spawn'.split(
+  '_ast json re math collections itertools functools datetime time random string copy io traceback'.split(
+    ' ',
+  );
+
+/** Those that are loaded for the programs that follow, once one of the session has imported them. Of the standard library,
+ *  too. */
+const PRELOADED_WHEN_USED =
+  'textwrap pathlib glob shutil subprocess tempfile csv hashlib base64 typing dataclasses enum decimal fractions statistics urllib.parse urllib.request inspect argparse logging pickle uuid struct zlib socket sqlite3 threading asyncio concurrent.futures multiprocessing multiprocessing.spawn'.split(
     ' ',
   );
 
@@ -71,6 +81,7 @@ export async function launchAgent(
           spare: kind.programs,
           refill: kind.programs && kind.lasting,
           preload: kind.programs && kind.lasting ? PRELOADED : [],
+          preloadWhenUsed: kind.programs && kind.lasting ? PRELOADED_WHEN_USED : [],
           tmpBytes: TMP_BYTES,
           shmBytes: SHM_BYTES,
           helperLimits: { fileBytes: kind.diskBytes, openFiles: kind.maxOpenFiles },

@@ -9,8 +9,8 @@ const MAX_WAITING = 8;
 export interface Waiting {
   readonly id: number;
   readonly group: ProgramGroup | null;
-  /** It was made when all was preloaded; those made before are outdated by it. */
-  readonly isPreloaded: boolean;
+  /** How often modules had been loaded when it was made; those made before the last time are outdated. */
+  readonly loaded: number;
 }
 
 export interface WaitingOptions {
@@ -44,13 +44,13 @@ export class WaitingProcesses {
 
   /** Resolves when it may be taken. Throws ProtocolError, at once, for one that nobody asked for. */
   add(id: number, payload: Buffer): Promise<void> {
-    const said = JSON.parse(payload.toString('utf8')) as { keeper?: unknown; preloaded?: unknown } | null;
+    const said = JSON.parse(payload.toString('utf8')) as { keeper?: unknown; loaded?: unknown } | null;
     if (this.#known.has(id) || this.#waiting.length + this.#coming >= MAX_WAITING) {
       throw new ProtocolError('a process waits that nobody asked for');
     }
     this.#known.add(id);
     const keeper = typeof said?.keeper === 'number' ? said.keeper : Number.NaN;
-    return this.#limitAndKeep(id, keeper, said?.preloaded === true);
+    return this.#limitAndKeep(id, keeper, typeof said?.loaded === 'number' ? said.loaded : 0);
   }
 
   take(): Waiting | undefined {
@@ -69,7 +69,7 @@ export class WaitingProcesses {
     for (const each of this.#waiting.splice(0)) this.#options.discard(each);
   }
 
-  async #limitAndKeep(id: number, keeperPid: number, isPreloaded: boolean): Promise<void> {
+  async #limitAndKeep(id: number, keeperPid: number, loaded: number): Promise<void> {
     const { groupFor, discard, log } = this.#options;
     this.#coming += 1;
     const group = await groupFor(keeperPid).catch((error: unknown) => {
@@ -77,10 +77,9 @@ export class WaitingProcesses {
       return null;
     });
     this.#coming -= 1;
-    if (this.#isClosed) return discard({ id, group, isPreloaded });
-    this.#waiting.push({ id, group, isPreloaded });
-    if (!isPreloaded) return;
-    for (const outdated of this.#waiting.filter((each) => !each.isPreloaded)) {
+    if (this.#isClosed) return discard({ id, group, loaded });
+    this.#waiting.push({ id, group, loaded });
+    for (const outdated of this.#waiting.filter((each) => each.loaded < loaded)) {
       this.remove(outdated.id);
       discard(outdated);
     }

@@ -64,7 +64,7 @@ t.test('output-for-another: a program gets what was said under its number and no
 });
 
 for (const [name, type, payload] of [
-  ['keeper-that-is-no-number', 'N', '{"keeper": {"valueOf": 1, "toString": 1}, "preloaded": true}'],
+  ['keeper-that-is-no-number', 'N', '{"keeper": {"valueOf": 1, "toString": 1}, "loaded": {"valueOf": 1}}'],
   ['keeper-nested-without-end', 'N', `{"keeper": ${deep(100_000)}}`],
   ['keeper-nothing', 'N', 'null'],
   ['helper-without-a-number', 'F', 'x'],

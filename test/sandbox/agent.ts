@@ -219,8 +219,8 @@ t.test('a request longer than a frame goes in pieces', async (t) => {
 
 t.test('processes that were there before everything was loaded are replaced', async (t) => {
   const { agent, say, told, wasTold } = fakeAgent(t);
-  say('N', 1, { keeper: 3, preloaded: false });
-  say('N', 2, { keeper: 4, preloaded: true });
+  say('N', 1, { keeper: 3, loaded: 0 });
+  say('N', 2, { keeper: 4, loaded: 1 });
   t.equal((await wasTold('K')).id, 1);
   agent.run(program());
   t.equal((await wasTold('R')).id, 2);

@@ -41,6 +41,7 @@ class Config:
         self.spare = given["spare"]
         self.refill = given["refill"]
         self.preload = given["preload"]
+        self.preload_when_used = given["preloadWhenUsed"]
         self.tmp_bytes = given["tmpBytes"]
         self.shm_bytes = given["shmBytes"]
         self.helper_limits = given["helperLimits"]
@@ -64,7 +65,9 @@ class Agent:
         self._wanted_spares = 1
         self._refill_at = None
         self._last_number = 0
-        self._loading = self._preload()
+        self._to_load = list(config.preload)
+        self._tried = set(config.preload)
+        self._times_loaded = 0
         self.service = Service(self.loop, reading, writing, self._handle, self._resume_outputs)
         self._watch_children()
 
@@ -80,7 +83,7 @@ class Agent:
                     one.kill()
             if self._refill_at and self._refill_at <= now:
                 self._build_spare()
-            is_idle = self._loading and not any(one.is_started for one in self.programs.values())
+            is_idle = self._to_load and not any(one.is_started for one in self.programs.values())
             self.loop.turn(0 if is_idle else self._next_timeout(now))
             if is_idle:
                 self._load_one_more()
@@ -95,7 +98,7 @@ class Agent:
     def _build_spare(self):
         self._refill_at = None
         self._last_number += 1
-        one = Program(self, self._last_number, is_preloaded=self._loading is None)
+        one = Program(self, self._last_number, self._times_loaded)
         try:
             one.build()
         except OSError as error:
@@ -106,23 +109,25 @@ class Agent:
         self.programs[self._last_number] = one
         self.refill(REFILL_AFTER)
 
-    def _preload(self):
-        """Imports what programs often use, one module a turn."""
-        for name in self.config.preload:
-            try:
-                __import__(name)
-            except Exception:
-                pass
-            yield
-        gc.collect()
-        gc.freeze()
+    def load(self, names):
+        """Has modules that a program wanted loaded for those that follow, as soon as nothing runs."""
+        for name in names:
+            if name not in self._tried:
+                self._tried.add(name)
+                self._to_load.append(name)
 
     def _load_one_more(self):
-        if next(self._loading, self) is not self:
+        """One a turn: who asks for a program meanwhile waits for no more than that."""
+        try:
+            __import__(self._to_load.pop(0))
+        except Exception:
+            pass
+        if self._to_load:
             return
-        self._loading = None
-        if self.config.preload:
-            self._build_spare()
+        gc.collect()
+        gc.freeze()
+        self._times_loaded += 1
+        self._build_spare()
 
     def _next_timeout(self, now):
         moments = [one.kill_at for one in self.programs.values() if one.kill_at]

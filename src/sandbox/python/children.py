@@ -53,7 +53,7 @@ def _become_keeper(config, stdin, stdout, stderr, go, control, report):
 
     def become_program():
         os.close(control)
-        _wait_for_request(go, report)
+        _wait_for_request(go, report, config.preload_when_used)
 
     pid = fork(become_program, report)
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
@@ -63,7 +63,7 @@ def _become_keeper(config, stdin, stdout, stderr, go, control, report):
     keeper.keep(pid, control, report)
 
 
-def _wait_for_request(go, report):
+def _wait_for_request(go, report, preload_when_used):
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -80,8 +80,15 @@ def _wait_for_request(go, report):
     length = int.from_bytes(_read_exactly(go, 4), "big")
     request = plain_json.loads(_read_exactly(go, length))
     os.close(go)
+
+    def starting(source):
+        wanted = program.imports(source, preload_when_used)
+        if wanted:
+            os.write(report, plain_json.dumps({"wants": wanted}).encode() + b"\n")
+        os.close(report)
+
     try:
-        program.run(request, started=lambda: os.close(report))
+        program.run(request, starting)
     except program.CannotStart as why:
         failed = {"failed": {"code": why.code, "message": why.message}}
         os.write(report, plain_json.dumps(failed).encode() + b"\n")

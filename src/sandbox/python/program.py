@@ -17,6 +17,9 @@ import sys
 WORKSPACE = "/workspace"
 VENV = "/workspace/.venv"
 
+LOOKED_AT = 1 << 16
+"""How much of a program's source is searched for imports, in characters or bytes: they stand at the top."""
+
 _LIMITS = {
     "openFiles": resource.RLIMIT_NOFILE,
     "fileBytes": resource.RLIMIT_FSIZE,
@@ -57,9 +60,9 @@ def prepare():
     gc.freeze()
 
 
-def run(request, started):
-    """After `prepare`. Never returns. Calls `started` when nothing of ours can fail any more, and before any code of the
-    session runs; raises CannotStart before."""
+def run(request, starting):
+    """After `prepare`. Never returns. Calls `starting` with the program's source when nothing of ours can fail any more,
+    and before any code of the session runs; raises CannotStart before."""
     limit(request["limits"])
     _enter(request["cwd"])
     environment = request["env"]
@@ -69,10 +72,20 @@ def run(request, started):
     if environment.get("PYTHONUNBUFFERED"):
         _open_streams(unbuffered=True)
     file = _read_file(request["file"]) if "file" in request else None
-    # From here on the session's code runs, the first of it being what its .pth files say.
-    started()
+    # After this the session's code runs, the first of it being what its .pth files say.
+    starting(file[-1] if file else request["code"])
     status = _run_main(request, file)
     _finish(status)
+
+
+def imports(source, names):
+    """Which of these modules a program seems to import that are not there yet. A guess: what is found wrongly is loaded
+    for nothing, what is missed is loaded by each program itself."""
+    words = source[:LOOKED_AT] if isinstance(source, str) else source[:LOOKED_AT].decode("latin-1")
+    if "import" not in words:
+        return []
+    found = set(words.replace(",", " ").replace(";", " ").split())
+    return [name for name in names if name in found and name not in sys.modules]
 
 
 def limit(limits):

@@ -18,10 +18,10 @@ KILL_AFTER = 0.3
 
 
 class Program:
-    def __init__(self, agent, number, is_preloaded):
+    def __init__(self, agent, number, times_loaded):
         self.agent = agent
         self.number = number
-        self.is_preloaded = is_preloaded
+        self.times_loaded = times_loaded
         self.is_started = False
         self.keeper = None
         """When the keeper is killed, if it did not do as it was told until then."""
@@ -124,7 +124,9 @@ class Program:
     def _heard(self, said):
         self._outcome.update(said)
         if "ready" in said:
-            self.agent.service.tell(b"N", self.number, keeper=self.keeper, preloaded=self.is_preloaded)
+            self.agent.service.tell(b"N", self.number, keeper=self.keeper, loaded=self.times_loaded)
+        elif "wants" in said:
+            self.agent.load(said["wants"])
         elif "end" in said and self.is_started:
             # The keeper has killed and reaped all that was in its namespace. That it goes itself, and the kernel
             # takes the namespace down, need nobody wait for.

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { buffer } from 'node:stream/consumers';
 import t from 'tap';
 import { run, sandboxSpec, startDriver } from '../../helpers/sandboxes.js';
+import { until } from '../../helpers/world.js';
 
 const PROGRAMS: Readonly<Record<string, string>> = {
   'names of the main module': 'print(__name__, sorted(k for k in globals() if k.startswith("__")))',
@@ -207,6 +208,17 @@ for fd in range(3, 64):
   const ended = await run(sandbox, 'import sys; print(sys.told, sys.met); sys.exit(3)');
   await run(sandbox, `import os, sys; os.remove(${folder} + "sly.pth")`);
   t.match(ended, { stdout: "[] ['__annotations__', '__builtins__']\n", end: { how: { exitCode: 3 } } });
+});
+
+t.test('what one program imports is loaded for those that follow', async (t) => {
+  const fresh = await driver.create(sandboxSpec());
+  const loaded = () =>
+    run(fresh, 'import sys; print([name in sys.modules for name in ("json", "decimal", "wave")])');
+  await until(async () => (await loaded()).stdout.startsWith('[True'));
+  t.equal((await loaded()).stdout, '[True, False, False]\n');
+  t.equal((await run(fresh, 'import wave, decimal; print(decimal.Decimal(1))')).stdout, '1\n');
+  await until(async () => (await loaded()).stdout === '[True, True, False]\n');
+  t.equal((await loaded()).stdout, '[True, True, False]\n', 'and nothing else is');
 });
 
 t.test('PYTHONPATH and PYTHONUNBUFFERED mean what they mean to python3', async (t) => {
