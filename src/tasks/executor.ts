@@ -220,17 +220,14 @@ export class Executor {
     if (lastSeq !== undefined) Object.assign(task.row, end, { last_seq: lastSeq });
     task.printed = output ? output.whole : NOTHING_PRINTED;
     task.markDone();
-    this.#options.onEnded({ tool: task.tool.name, status, cause: ending.cause, durationMs: durationMs ?? 0 });
-    this.#options.log.info(
-      {
-        taskId,
-        sessionId: task.session.row.session_id,
-        tool: task.tool.name,
-        cause: ending.cause,
-        durationMs,
-      },
-      'task ended',
-    );
+    // Whoever waits for the end is answered first.
+    setImmediate(() => {
+      const { taskId } = task.facts;
+      const { session_id: sessionId } = task.session.row;
+      const [tool, { cause }] = [task.tool.name, ending];
+      this.#options.onEnded({ tool, status, cause, durationMs: durationMs ?? 0 });
+      this.#options.log.info({ taskId, sessionId, tool, cause, durationMs }, 'task ended');
+    });
   }
 
   /** The first cause, with what the end of the program adds to it: how its main process went, how many were killed and
