@@ -84,14 +84,13 @@ export class SqliteStore implements Store {
         this.#onWorkerLost,
       );
     this.#writer = lasting('./sqlite-writer.js', { path, lockPath });
-    try {
-      await this.#writer.start();
-      this.#reader = lasting('./sqlite-reader.js', { path });
-      await this.#reader.start();
-    } catch (error) {
-      await this.#closeWorkers();
-      throw error;
-    }
+    // Beside the other: it touches the file only when it is asked something, which is after this.
+    this.#reader = lasting('./sqlite-reader.js', { path });
+    const started = await Promise.allSettled([this.#writer.start(), this.#reader.start()]);
+    const failed = started.find((each) => each.status === 'rejected');
+    if (!failed) return;
+    await this.#closeWorkers();
+    throw failed.reason;
   }
 
   async #shut(): Promise<void> {
