@@ -149,6 +149,17 @@ export class Service {
     return statusOf(this.child.pid!, 'VmRSS') / 1024;
   }
 
+  /**
+   * How late its main thread was, p99 since this was last asked, ms. What the service tells is the time between two turns
+   * of the loop that are due every 10 ms (prom-client's default, of Node's `monitorEventLoopDelay`): 10 where nothing is
+   * late. The first answer is empty, it begins to count then.
+   */
+  async loopDelay(): Promise<number> {
+    const metrics = await this.call<string>('GET', '/metrics');
+    const between = Number(/^nodejs_eventloop_lag_p99_seconds (\S+)/m.exec(metrics)?.[1]);
+    return Math.max(0, 1000 * between - 10);
+  }
+
   /** Host pids of everything that it has started and that lives. */
   descendants(): number[] {
     const parents = new Map<number, number>();

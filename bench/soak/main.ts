@@ -39,6 +39,7 @@ try {
     `${capacity.toFixed(0)} tasks a second at full speed; now ${rate.toFixed(0)} for ${minutes} min`,
   );
 
+  await service.loopDelay();
   const course: Moment[] = [];
   let done: Done[] = [];
   const begun = performance.now();
@@ -124,14 +125,13 @@ async function look(
   done: readonly Done[],
 ): Promise<Moment> {
   const prints = summarize(done.filter(({ kind }) => kind === 'print').map(({ ms }) => ms));
-  const metrics = await service.call<string>('GET', '/metrics');
   const stored = ['store.db', 'store.db-wal'].map((name) => statSync(join(dataDir, name)).size);
   return {
     minute,
     tasks: done.length,
     p50: prints.median,
     p99: prints.p99,
-    loop: 1000 * Number(/^nodejs_eventloop_lag_p99_seconds (\S+)/m.exec(metrics)?.[1]),
+    loop: await service.loopDelay(),
     memory: service.residentMemory(),
     files: readdirSync(`/proc/${service.pid}/fd`).length,
     store: stored.reduce((sum, size) => sum + size, 0) / 1024 ** 2,
