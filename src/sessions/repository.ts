@@ -63,9 +63,11 @@ export class SessionRepository {
       this.#page(filter).where('ended_at', 'is not', null).where('state', '=', over),
     );
     if (living.length > 0)
-      queries.push(this.#page(filter).where('ended_at', 'is', null).where('state', 'in', living));
+      queries.unshift(this.#page(filter).where('ended_at', 'is', null).where('state', 'in', living));
     const pages = await Promise.all(queries.map((query) => query.execute()));
-    return pages.flat().sort(newestFirst).slice(0, filter.limit);
+    // Those that live are read first: one that ends meanwhile is found twice, and never not at all.
+    const found = new Map(pages.flat().map((row) => [row.id, row]));
+    return [...found.values()].sort(newestFirst).slice(0, filter.limit);
   }
 
   #page(filter: Omit<SessionFilter, 'state'>) {

@@ -110,9 +110,10 @@ class Agent:
         self.refill(REFILL_AFTER)
 
     def load(self, names):
-        """Has modules that a program wanted loaded for those that follow, as soon as nothing runs."""
-        for name in names:
-            if name not in self._tried:
+        """Has modules that a program wanted loaded for those that follow, as soon as nothing runs. Only those that the
+        service named: without namespaces a program could reach where this is said."""
+        for name in self.config.preload_when_used:
+            if name in names and name not in self._tried:
                 self._tried.add(name)
                 self._to_load.append(name)
 

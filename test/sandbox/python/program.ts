@@ -221,6 +221,22 @@ t.test('what one program imports is loaded for those that follow', async (t) => 
   t.equal((await loaded()).stdout, '[True, True, False]\n', 'and nothing else is');
 });
 
+t.test('what is loaded before a program gives no two programs the same random numbers', async (t) => {
+  const fresh = await driver.create(sandboxSpec());
+  const modules = 'random, secrets, ssl, tempfile, urllib.request, uuid';
+  const draw = `
+import sys
+print(all(name in sys.modules for name in ("random", "tempfile", "urllib.request", "uuid")))
+import ${modules}
+print(random.random(), random.SystemRandom().random(), secrets.token_hex(8), ssl.RAND_bytes(8).hex(),
+  uuid.uuid4(), next(tempfile._get_candidate_names()), sep="\\n")`;
+  const drawn = async () => (await run(fresh, draw)).stdout.trim().split('\n');
+  await until(async () => (await drawn())[0] === 'True');
+  const numbers = [...(await drawn()).slice(1), ...(await drawn()).slice(1), ...(await drawn()).slice(1)];
+  t.equal(numbers.length, 18);
+  t.equal(new Set(numbers).size, 18, `${numbers}`);
+});
+
 t.test('PYTHONPATH and PYTHONUNBUFFERED mean what they mean to python3', async (t) => {
   await run(sandbox, 'import os; os.makedirs("lib", exist_ok=True); open("lib/inlib.py","w").write("x = 9")');
   const env = { PYTHONPATH: 'lib', PYTHONUNBUFFERED: '1' };
