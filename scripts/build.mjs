@@ -42,9 +42,9 @@ function sources() {
   );
 }
 
-/** Of the contents, since a checkout or a copy changes the times. */
+/** Of the contents, since a checkout or a copy changes the times; and of Node, whose V8 made a part of what is built. */
 function stampOf(files) {
-  const hash = createHash('sha256');
+  const hash = createHash('sha256').update(`${process.version}\0`);
   for (const file of [...files, ...CONFIGS]) {
     const contents = readFileSync(join(root, file));
     hash.update(`${file}\0${contents.length}\0`).update(contents);

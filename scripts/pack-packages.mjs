@@ -1,6 +1,7 @@
 // The packages that the service loads when it starts are some 600 small CommonJS files, and to find and read them is much of
 // the start. Here they are put into one file, each unchanged in a function of its own as Node would wrap it. It lies in
-// build/node_modules, where Node looks before it looks in node_modules: what is compiled imports packages as ever.
+// build/node_modules, where Node looks before it looks in node_modules: what is compiled imports packages as ever. Beside it
+// lies what V8 made of it, so that a start compiles none of it.
 // `node scripts/pack-packages.mjs [out]`.
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -82,12 +83,13 @@ function resolveFrom(path, request) {
   }
 }
 
+/** What is put around the files: gives what loads one of them by its number. */
 const LOADER = `
 const { createRequire, isBuiltin } = require('node:module');
 const { dirname, join } = require('node:path');
 const root = join(__dirname, ${JSON.stringify('../..')});
 const loaded = [];
-module.exports = load;
+return load;
 
 function load(number) {
   if (loaded[number]) return loaded[number].exports;
@@ -110,13 +112,32 @@ function load(number) {
 }
 `;
 
+/** V8 takes what was kept only from its own version, with its own options; else it compiles the file. */
+const STARTER = `'use strict';
+const { readFileSync } = require('node:fs');
+const { Script } = require('node:vm');
+const filename = __dirname + '/packages.js';
+const script = new Script(readFileSync(filename, 'utf8'), { filename, cachedData: kept() });
+exports.load = script.runInThisContext()(require, __dirname);
+exports.isAsKept = script.cachedDataRejected === false;
+exports.keep = () => script.createCachedData();
+
+function kept() {
+  try {
+    return readFileSync(__dirname + '/packages.v8');
+  } catch {
+    return undefined;
+  }
+}
+`;
+
 /** As Node sees it: the names it finds, and for CommonJS all of it as the default. */
 async function asModule(name, number) {
   const names = Object.keys(await import(name)).filter((each) => /^\w+$/.test(each));
   const parts = names.map((each) => (each === 'default' ? 'exports' : `exports.${each}`));
   return [
     "import { createRequire } from 'node:module';",
-    `const load = createRequire(import.meta.url)('${'../'.repeat(name.split('/').length)}packages.cjs');`,
+    `const { load } = createRequire(import.meta.url)('${'../'.repeat(name.split('/').length)}packages.cjs');`,
     `const exports = load(${number});`,
     ...parts.map((part, i) => `const $${i} = ${part};`),
     `export { ${names.map((each, i) => `$${i} as ${each}`).join(', ')} };`,
@@ -126,17 +147,22 @@ async function asModule(name, number) {
 const target = join(root, process.argv[2] ?? 'build', 'node_modules');
 rmSync(target, { recursive: true, force: true });
 const requireHere = createRequire(import.meta.url);
-for (const name of PACKAGES) {
-  const number = take(requireHere.resolve(name));
+const taken = PACKAGES.map((name) => take(requireHere.resolve(name)));
+for (const [i, name] of PACKAGES.entries()) {
   mkdirSync(join(target, name), { recursive: true });
   writeFileSync(join(target, name, 'package.json'), '{ "type": "module", "exports": "./index.mjs" }\n');
-  writeFileSync(join(target, name, 'index.mjs'), await asModule(name, number));
+  writeFileSync(join(target, name, 'index.mjs'), await asModule(name, taken[i]));
 }
 const functions = files.map(
   ({ path, requests, text }) =>
     `[${JSON.stringify(path)}, ${JSON.stringify(requests)}, function (exports, require, module, __filename, __dirname) { ${text}\n}]`,
 );
 writeFileSync(
-  join(target, 'packages.cjs'),
-  `'use strict';\nconst files = [\n${functions.join(',\n')}\n];\n${LOADER}`,
+  join(target, 'packages.js'),
+  `(function (require, __dirname) {\nconst files = [\n${functions.join(',\n')}\n];\n${LOADER}})`,
 );
+writeFileSync(join(target, 'packages.cjs'), STARTER);
+// What runs while they are loaded is compiled by then, and only that is worth keeping.
+const packed = requireHere(join(target, 'packages.cjs'));
+for (const number of taken) packed.load(number);
+writeFileSync(join(target, 'packages.v8'), packed.keep());

@@ -1,6 +1,6 @@
 // One file instead of hundreds: what it exports is what Node finds in the packages themselves.
 import { execFileSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { copyFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import t from 'tap';
@@ -61,4 +61,27 @@ t.test('a packed file still knows where it lies', async (t) => {
     pino(pino.transport({ target: 'pino/file', options: { destination: 1 } })).info('through a thread');`;
   const text = execFileSync(process.execPath, ['-e', code], { cwd: join(root, 'build'), encoding: 'utf8' });
   t.match(text, 'through a thread');
+});
+
+t.test('what V8 kept of the file is taken, and what it cannot take does no harm', async (t) => {
+  const folder = t.testdir();
+  const copy = join(folder, 'packages.v8');
+  for (const name of ['packages.cjs', 'packages.js', 'packages.v8']) {
+    copyFileSync(join(packed, name), join(folder, name));
+  }
+  const starts = (...options: string[]) => {
+    const code = `
+      const { isAsKept, load } = require(${JSON.stringify(join(folder, 'packages.cjs'))});
+      process.stdout.write(JSON.stringify([isAsKept, typeof load(0)]));`;
+    return JSON.parse(execFileSync(process.execPath, [...options, '-e', code], { encoding: 'utf8' }));
+  };
+  t.strictSame(starts(), [true, 'function']);
+  t.strictSame(starts('--no-opt'), [false, 'function'], 'kept by a V8 with other options');
+  const kept = readFileSync(copy);
+  writeFileSync(copy, kept.subarray(0, kept.length >> 1));
+  t.strictSame(starts(), [false, 'function'], 'half of it');
+  writeFileSync(copy, 'nonsense');
+  t.strictSame(starts(), [false, 'function'], 'something else');
+  rmSync(copy);
+  t.strictSame(starts(), [false, 'function'], 'nothing');
 });
