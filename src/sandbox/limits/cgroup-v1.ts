@@ -5,10 +5,12 @@ import { join } from 'node:path';
 import type { SandboxLimits } from '../sandbox.js';
 import { cpuMsOf, Group, groupName, groupsBelow, removeTree } from './group.js';
 import { isCode, readKernelFile, readNumber, tell } from './kernel-file.js';
-import type { ChildGroup, Limiter, LimitGroup } from './limits.js';
+import { type ChildGroup, type Limiter, type LimitGroup, SANDBOXES_CPU_WEIGHT } from './limits.js';
 import type { CgroupPlace } from './place.js';
 
 const CPU_PERIOD_US = 100_000;
+/** Of every process and every group, unless told otherwise. */
+const DEFAULT_CPU_SHARES = 1024;
 /** What a sandbox is held to, in its own group. */
 const SANDBOX_CONTROLLERS = ['memory', 'pids', 'cpu', 'cpuacct', 'freezer'];
 /** What is counted of one program, in a group below; its processes count towards the sandbox's all the same. */
@@ -36,6 +38,8 @@ export async function openCgroupV1(place: CgroupPlace, base: string): Promise<Li
   // cpu and cpuacct are often one hierarchy under two names.
   const directories = new Set([...roots.values(), ...(unified ? [unified] : [])]);
   for (const directory of directories) await makeIfMissing(directory);
+  const cpu = roots.get('cpu');
+  if (cpu !== undefined) await tell(join(cpu, 'cpu.shares'), DEFAULT_CPU_SHARES * SANDBOXES_CPU_WEIGHT);
   return new CgroupV1(roots, unified, directories);
 }
 

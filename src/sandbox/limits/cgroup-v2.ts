@@ -6,10 +6,12 @@ import { basename, dirname, join } from 'node:path';
 import type { SandboxLimits } from '../sandbox.js';
 import { cpuMsOf, Group, groupName, groupsBelow, readPids, removeTree } from './group.js';
 import { isCode, readNumber, tell } from './kernel-file.js';
-import type { ChildGroup, Limiter, LimitGroup } from './limits.js';
+import { type ChildGroup, type Limiter, type LimitGroup, SANDBOXES_CPU_WEIGHT } from './limits.js';
 import type { CgroupPlace } from './place.js';
 
 const CPU_PERIOD_US = 100_000;
+/** Of every group, unless told otherwise. */
+const DEFAULT_CPU_WEIGHT = 100;
 const SERVICE_LEAF = 'codegen-worker-service';
 const SANDBOX_LEAF = 'agent';
 
@@ -30,6 +32,8 @@ export async function openCgroupV2(place: CgroupPlace, base: string): Promise<Li
     if (!isCode(error, 'EEXIST')) throw error;
   });
   await tell(join(root, 'cgroup.subtree_control'), plus(controllers));
+  if (controllers.includes('cpu'))
+    await tell(join(root, 'cpu.weight'), DEFAULT_CPU_WEIGHT * SANDBOXES_CPU_WEIGHT);
   return new CgroupV2(own, root, controllers);
 }
 

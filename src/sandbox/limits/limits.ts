@@ -1,6 +1,13 @@
 // What holds a sandbox to its limits: cgroup v2, cgroup v1, or rlimits with a watcher where neither may be used.
 import type { SandboxLimits, SandboxUsage } from '../sandbox.js';
 
+/**
+ * Where processors are short, all sandboxes together weigh this much of what the service does (v2), or of one of its threads
+ * (v1): whoever asks, cancels or watches is answered, whatever is run. Where nothing else wants them, sandboxes get them
+ * whole (docs/decisions/0014).
+ */
+export const SANDBOXES_CPU_WEIGHT = 0.25;
+
 /** Makes limit groups on this host; found once at start. */
 export interface Limiter {
   readonly kind: 'v2' | 'v1' | null;

@@ -1,5 +1,5 @@
 // What a working v2 hierarchy does is shown by `find.ts`, which runs on whatever the host has. Here: when v2 is refused.
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import t from 'tap';
 import { openCgroupV2 } from '../../../src/sandbox/limits/cgroup-v2.js';
 
@@ -26,7 +26,9 @@ t.test('started from the leaf that an earlier run moved us into, the group above
   });
   mkdirSync(`${own}/codegen-worker-x`);
   writeFileSync(`${own}/codegen-worker-x/cgroup.subtree_control`, '');
+  writeFileSync(`${own}/codegen-worker-x/cpu.weight`, '');
   const place = { unified: `${own}/codegen-worker-service`, controllers: new Map() };
   const limiter = await openCgroupV2(place, 'codegen-worker-x');
   t.equal(limiter.kind, 'v2');
+  t.equal(readFileSync(`${own}/codegen-worker-x/cpu.weight`, 'utf8'), '25');
 });

@@ -1,7 +1,7 @@
 // The same promises hold for whichever limiter this host has; where it has none that can, the test says so.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -144,6 +144,13 @@ print((time.process_time() - used) / (time.monotonic() - begun))`,
   t.ok(share > 0.05 && share < 0.4, `${share} of a core`);
   t.ok((await group.usage()).cpuMs! >= 50);
   await group.remove();
+});
+
+t.test('where processors are short, what is outside comes first', { skip }, async (t) => {
+  const weights = leftGroups().flatMap((path) => [`${path}/cpu.shares`, `${path}/cpu.weight`]);
+  const told = weights.filter(existsSync).map((path) => readFileSync(path, 'utf8').trim());
+  const hasCpu = limiter.kind === 'v1' ? place.controllers.has('cpu') : weights.some(existsSync);
+  t.same(told, hasCpu ? [limiter.kind === 'v1' ? '256' : '25'] : []);
 });
 
 t.test('frozen processes stand still, and go on when thawed', { skip }, async (t) => {
