@@ -3,6 +3,8 @@
 import { Batch, type StoredEvent, toLine } from './line.js';
 
 const MAX_CHARACTERS = 512 * 1024;
+/** Most events of several batches that are handed out as one; no more than a reader takes in a step. */
+const MAX_JOINED = 500;
 
 /** Told that there may be something new; remembers it when told at a bad time. */
 export class Wakeup {
@@ -33,6 +35,7 @@ export class Tail {
   readonly followers = new Set<Wakeup>();
   #batches: { readonly batch: Batch; readonly characters: number }[] = [];
   #characters = 0;
+  #joined: Batch | undefined;
   /** Whoever has read up to here can go on from the batches; undefined until something was published. */
   #from: number | undefined;
   #head = 0;
@@ -45,6 +48,7 @@ export class Tail {
   publish(batch: Batch): void {
     if (this.#from === undefined || batch.firstSeq !== this.#head + 1) this.#restart(batch.firstSeq - 1);
     this.#head = batch.lastSeq;
+    this.#joined = undefined;
     const characters = batch.lines.reduce((sum, { json }) => sum + json.length, 0);
     this.#batches.push({ batch, characters });
     this.#characters += characters;
@@ -58,25 +62,39 @@ export class Tail {
 
   /** Something may have been stored that was not published: only the store can tell. */
   doubt(): void {
-    this.#batches = [];
-    this.#characters = 0;
-    this.#from = undefined;
+    this.#restart(undefined);
     for (const follower of this.followers) follower.wake();
   }
 
-  /** The batch that holds the event after `seq`; 'head' when there is none yet, 'store' when only the store can tell. */
+  /** What there is from the batch on that holds the event after `seq`; 'head' when there is none yet, 'store' when only the store can tell. */
   after(seq: number): Batch | 'head' | 'store' {
     if (this.#from === undefined || seq < this.#from) return 'store';
     if (seq >= this.#head) return 'head';
     // Most readers want the newest.
     let index = this.#batches.length - 1;
     while (index > 0 && this.#batches[index - 1]!.batch.lastSeq > seq) index -= 1;
-    return this.#batches[index]!.batch;
+    return this.#joinedFrom(index);
   }
 
-  #restart(from: number): void {
+  /** Many small commits may be published before the readers have their turn: each takes them in one step, and they are
+   *  joined once for all who are equally far. */
+  #joinedFrom(index: number): Batch {
+    const [first, ...others] = this.#batches.slice(index).map(({ batch }) => batch);
+    if (others.length === 0) return first!;
+    if (this.#joined?.firstSeq === first!.firstSeq) return this.#joined;
+    const lines = [...first!.lines];
+    for (const { lines: next } of others) {
+      if (lines.length + next.length > MAX_JOINED) break;
+      lines.push(...next);
+    }
+    this.#joined = new Batch(lines);
+    return this.#joined;
+  }
+
+  #restart(from: number | undefined): void {
     this.#batches = [];
     this.#characters = 0;
+    this.#joined = undefined;
     this.#from = from;
   }
 }

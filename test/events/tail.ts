@@ -27,15 +27,35 @@ t.test('the first event of a session can be taken from the tail', async (t) => {
   t.equal(tail.after(0), published);
 });
 
-t.test('readers of the same event are given the same batch, made once', async (t) => {
+const seqs = (given: Batch | 'head' | 'store') => (given as Batch).lines.map(({ seq }) => seq);
+
+t.test('readers that are equally far are given the same batch, made once, with all that there is', async (t) => {
   const tail = new Tail();
-  const batches = [batch(1, 3), batch(4, 4), batch(5, 9)];
-  for (const each of batches) tail.publish(each);
-  t.same(
-    [0, 2, 3, 4, 8].map((seq) => batches.indexOf(tail.after(seq) as Batch)),
-    [0, 0, 1, 2, 2],
-  );
-  t.equal((tail.after(3) as Batch).part({ after: 3, taskId: undefined, limit: 10 }), batches[1]);
+  for (const each of [batch(1, 3), batch(4, 4), batch(5, 6)]) tail.publish(each);
+  t.same(seqs(tail.after(0)), [1, 2, 3, 4, 5, 6]);
+  t.equal(tail.after(0), tail.after(0));
+  t.equal(tail.after(0), tail.after(2), 'in the middle of the first');
+  t.same(seqs(tail.after(3)), [4, 5, 6]);
+  t.same(seqs(tail.after(4)), [5, 6]);
+  t.same(seqs(tail.after(0)), [1, 2, 3, 4, 5, 6]);
+  const all = tail.after(3) as Batch;
+  t.equal(all.part({ after: 3, taskId: undefined, limit: 10 }), all);
+  tail.publish(batch(7, 7));
+  t.same(seqs(tail.after(3)), [4, 5, 6, 7], 'what comes is not missed');
+});
+
+t.test('no more is joined than a reader takes in a step', async (t) => {
+  const tail = new Tail();
+  tail.publish(batch(1, 300));
+  tail.publish(batch(301, 500));
+  tail.publish(batch(501, 501));
+  t.equal((tail.after(0) as Batch).lastSeq, 500);
+  t.same(seqs(tail.after(500)), [501]);
+  const large = batch(502, 1200);
+  tail.publish(large);
+  t.equal(tail.after(501), large);
+  tail.publish(batch(1201, 1201));
+  t.equal((tail.after(501) as Batch).lastSeq, 1200);
 });
 
 t.test('the tail is bounded; who falls out of it goes to the store', async (t) => {
