@@ -158,15 +158,15 @@ export class Tasks {
   /** Ends a task as `cancelled`; resolves when its processes are gone. Throws KillPending when that takes too long. */
   async cancel(principal: Principal, taskId: string, reason?: string): Promise<CancelResult> {
     const startedAt = performance.now();
-    const { row } = await this.#find(principal, taskId);
-    const live = this.#live.get(row.id);
+    const live =
+      this.#findLive(principal, taskId) ?? this.#live.get((await this.#find(principal, taskId)).row.id);
     const recorded = live?.ending.record({ cause: 'cancelled', ...(reason ? { reason } : {}) }) ?? false;
     if (live) {
       this.#endIfQueued(live);
       const ended = await settledWithin(live.done, KILL_REPLY_MS);
       if (!ended) throw new KillPending('Task', taskId, KILL_REPLY_MS);
     }
-    const task = await this.get(principal, taskId);
+    const task = (live && this.#view.showEnded(live)) ?? (await this.get(principal, taskId));
     return {
       cancelled: recorded,
       task,
@@ -177,9 +177,8 @@ export class Tasks {
 
   /** Hands bytes to the running program. Throws TaskNotRunning or StdinClosed. */
   async writeStdin(principal: Principal, taskId: string, bytes: Uint8Array, close: boolean): Promise<void> {
-    const { row } = await this.#find(principal, taskId);
-    const live = this.#live.get(row.id);
-    if (!live) throw new TaskNotRunning(taskId, row.status);
+    const live = this.#findLive(principal, taskId);
+    if (!live) throw new TaskNotRunning(taskId, (await this.#find(principal, taskId)).row.status);
     if (live.facts.arguments.stdinOpen !== true) throw new StdinClosed(taskId);
     if (!live.exec) throw new TaskNotRunning(taskId, live.status);
     live.session.worked(this.#now());
@@ -371,6 +370,12 @@ export class Tasks {
   #estimate({ lane }: LiveSession, position: number): Pick<QueueFacts, 'estimatedWaitMs'> {
     const estimatedWaitMs = lane.waitMs(position);
     return estimatedWaitMs === undefined ? {} : { estimatedWaitMs };
+  }
+
+  /** The task, from memory, while it is not over; not before it is stored. */
+  #findLive(principal: Principal, taskId: string): LiveTask | undefined {
+    const live = this.#liveByName.get(nameOf(principal.tenant, taskId));
+    return live && live.row.first_seq > 0 ? live : undefined;
   }
 
   async #find(principal: Principal, taskId: string): Promise<{ row: TaskRow; sessionId: string }> {
