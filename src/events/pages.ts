@@ -1,6 +1,6 @@
 // The journal as it lies in the store, a page at a time: bounded in events and in bytes.
 
-import type { CompiledQuery } from 'kysely';
+import { type CompiledQuery, sql } from 'kysely';
 import { isOver } from '../sessions/schema.js';
 import type { Store } from '../store/store.js';
 import type { SessionKey } from './journal.js';
@@ -58,25 +58,27 @@ export class Pages {
 
   /** The events after `after`, at most `limit` and about half a mebibyte of them; undefined when there are none. Of the
    *  extent only what never changes is used. */
-  async read(view: View, extent: Extent, after: number, limit: number): Promise<Batch | undefined> {
+  async read(view: View, extent: Extent, after: number, limit: number): Promise<Page | undefined> {
     const { session, taskId } = view;
     const from = Math.max(after, extent.first - 1);
-    const rows =
+    const [found] =
       taskId === undefined
         ? await this.#rows(this.#compiled.sessionEvents, [session.id, from, limit])
         : await this.#rows(this.#compiled.taskEvents, [session.id, from, taskId, limit]);
+    // In which order an aggregate puts its rows is not promised.
+    const rows = (JSON.parse(found!.page) as EventColumns[]).sort(([a], [b]) => a - b);
     const { kept, hasOutput } = cut(rows);
     if (kept.length === 0) return undefined;
     const output = hasOutput ? await this.#output(view, extent, kept) : undefined;
     // Retention took the oldest between our two reads: what is left of them is read anew.
-    if (kept.some(({ type, seq }) => type === 'task.output' && !output?.has(seq))) {
+    if (kept.some(([seq, , , type]) => type === 'task.output' && !output?.has(seq))) {
       return this.read(view, extent, after, limit);
     }
-    return new Batch(kept.map((row) => toLine(session.sessionId, toStored(row, output))));
+    return new Page(session.sessionId, kept, output);
   }
 
   async #output({ session }: View, { task }: Extent, rows: readonly EventColumns[]) {
-    const range = [session.id, rows[0]!.seq, rows.at(-1)!.seq];
+    const range = [session.id, rows[0]![0], rows.at(-1)![0]];
     const found =
       task === undefined
         ? await this.#rows(this.#compiled.sessionOutput, range)
@@ -89,19 +91,39 @@ export class Pages {
   }
 }
 
-interface EventColumns {
-  readonly seq: number;
-  readonly time: number;
-  readonly task_id: string | null;
-  readonly type: string;
-  readonly data: string;
+/** Events as they were read. They are made into lines when asked for, so that the store can read on meanwhile. */
+export class Page {
+  constructor(
+    private readonly sessionId: string,
+    private readonly rows: readonly EventColumns[],
+    private readonly output: Output | undefined,
+  ) {}
+
+  get length(): number {
+    return this.rows.length;
+  }
+
+  get firstSeq(): number {
+    return this.rows[0]![0];
+  }
+
+  get lastSeq(): number {
+    return this.rows.at(-1)![0];
+  }
+
+  batch(): Batch {
+    return new Batch(this.rows.map((row) => toLine(this.sessionId, toStored(row, this.output))));
+  }
 }
+
+type Output = ReadonlyMap<number, Uint8Array>;
+type EventColumns = readonly [seq: number, time: number, taskId: string | null, type: string, data: string];
 
 /** As many of the rows as fit into a page together with their output, and one in any case. */
 function cut(rows: readonly EventColumns[]): { kept: readonly EventColumns[]; hasOutput: boolean } {
   let bytes = 0;
   let hasOutput = false;
-  for (const [index, { type, data }] of rows.entries()) {
+  for (const [index, [, , , type, data]] of rows.entries()) {
     const isOutput = type === 'task.output';
     bytes += data.length + (isOutput ? (JSON.parse(data) as { length: number }).length : 0);
     if (bytes > MAX_BYTES && index > 0) return { kept: rows.slice(0, index), hasOutput };
@@ -110,9 +132,9 @@ function cut(rows: readonly EventColumns[]): { kept: readonly EventColumns[]; ha
   return { kept: rows, hasOutput };
 }
 
-function toStored(row: EventColumns, output: Map<number, Uint8Array> | undefined): StoredEvent {
-  const { seq, time, task_id: taskId, data } = row;
-  const type = row.type as EventType;
+function toStored(columns: EventColumns, output: Output | undefined): StoredEvent {
+  const [seq, time, taskId, , data] = columns;
+  const type = columns[3] as EventType;
   return { seq, time, taskId, type, data, bytes: type === 'task.output' ? output?.get(seq) : undefined };
 }
 
@@ -124,6 +146,12 @@ function compileQueries(query: Store['query']) {
     .where('session', '=', '')
     .where('seq', '>', 0)
     .orderBy('seq');
+  // A page is one value: what it takes to hand over a row, a column and a thread at a time is more than SQLite's own work.
+  const page = (found: typeof events) =>
+    query
+      .selectFrom(found.limit(1).as('event'))
+      .select(sql<string>`json_group_array(json_array(seq, time, task_id, type, data))`.as('page'))
+      .compile();
   const output = query
     .selectFrom('output')
     .select(['seq', 'bytes'])
@@ -149,8 +177,8 @@ function compileQueries(query: Store['query']) {
       .where('sessions.id', '=', '')
       .compile(),
     trimmed: query.selectFrom('sessions').select('trimmed_seq').where('id', '=', '').compile(),
-    sessionEvents: events.limit(1).compile(),
-    taskEvents: events.where('task_id', '=', '').limit(1).compile(),
+    sessionEvents: page(events),
+    taskEvents: page(events.where('task_id', '=', '')),
     sessionOutput: output.compile(),
     taskOutput: output.where('task', '=', '').compile(),
   };

@@ -3,7 +3,7 @@
 import type { Store } from '../store/store.js';
 import type { Journal, SessionKey } from './journal.js';
 import { Batch, type Line } from './line.js';
-import { type Extent, Pages, type View } from './pages.js';
+import { type Extent, type Page, Pages, type View } from './pages.js';
 import type { Event } from './schema.js';
 import { type Published, Wakeup } from './tail.js';
 
@@ -112,13 +112,14 @@ export class Reader {
           if (gap) yield gap;
           if (page) {
             cursor = page.lastSeq;
-            if (page.lines.length === limit) {
-              // The store reads the next page while this one is sent.
+            if (page.length === limit) {
+              // The store reads the next page while this one is made into lines and sent.
               ahead = look();
               ahead.catch(() => {});
             }
-            yield eventsOf(page);
-            if (ends(page, taskId)) return;
+            const batch = page.batch();
+            yield eventsOf(batch);
+            if (ends(batch, taskId)) return;
           } else {
             cursor = Math.max(cursor, extent.head);
             if (!atHead) yield { kind: 'head', seq: extent.head };
@@ -169,7 +170,7 @@ function gapBefore({ view, page, extent, trimmed, cursor }: GapQuestion): Reader
 
 interface GapQuestion {
   readonly view: View;
-  readonly page: Batch | undefined;
+  readonly page: Page | undefined;
   readonly extent: Extent;
   readonly trimmed: number;
   readonly cursor: number;

@@ -29,20 +29,23 @@ t.test('the first event of a session can be taken from the tail', async (t) => {
 
 const seqs = (given: Batch | 'head' | 'store') => (given as Batch).lines.map(({ seq }) => seq);
 
-t.test('readers that are equally far are given the same batch, made once, with all that there is', async (t) => {
-  const tail = new Tail();
-  for (const each of [batch(1, 3), batch(4, 4), batch(5, 6)]) tail.publish(each);
-  t.same(seqs(tail.after(0)), [1, 2, 3, 4, 5, 6]);
-  t.equal(tail.after(0), tail.after(0));
-  t.equal(tail.after(0), tail.after(2), 'in the middle of the first');
-  t.same(seqs(tail.after(3)), [4, 5, 6]);
-  t.same(seqs(tail.after(4)), [5, 6]);
-  t.same(seqs(tail.after(0)), [1, 2, 3, 4, 5, 6]);
-  const all = tail.after(3) as Batch;
-  t.equal(all.part({ after: 3, taskId: undefined, limit: 10 }), all);
-  tail.publish(batch(7, 7));
-  t.same(seqs(tail.after(3)), [4, 5, 6, 7], 'what comes is not missed');
-});
+t.test(
+  'readers that are equally far are given the same batch, made once, with all that there is',
+  async (t) => {
+    const tail = new Tail();
+    for (const each of [batch(1, 3), batch(4, 4), batch(5, 6)]) tail.publish(each);
+    t.same(seqs(tail.after(0)), [1, 2, 3, 4, 5, 6]);
+    t.equal(tail.after(0), tail.after(0));
+    t.equal(tail.after(0), tail.after(2), 'in the middle of the first');
+    t.same(seqs(tail.after(3)), [4, 5, 6]);
+    t.same(seqs(tail.after(4)), [5, 6]);
+    t.same(seqs(tail.after(0)), [1, 2, 3, 4, 5, 6]);
+    const all = tail.after(3) as Batch;
+    t.equal(all.part({ after: 3, taskId: undefined, limit: 10 }), all);
+    tail.publish(batch(7, 7));
+    t.same(seqs(tail.after(3)), [4, 5, 6, 7], 'what comes is not missed');
+  },
+);
 
 t.test('no more is joined than a reader takes in a step', async (t) => {
   const tail = new Tail();
