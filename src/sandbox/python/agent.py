@@ -113,7 +113,7 @@ class Agent:
         """Has modules that a program wanted loaded for those that follow, as soon as nothing runs. Only those that the
         service named: without namespaces a program could reach where this is said."""
         for name in self.config.preload_when_used:
-            if name in names and name not in self._tried:
+            if isinstance(names, list) and name in names and name not in self._tried:
                 self._tried.add(name)
                 self._to_load.append(name)
 

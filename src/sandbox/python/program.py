@@ -3,6 +3,7 @@ Runs in the confined child only; from here on, the session's own files are read.
 
 import _frozen_importlib
 import _frozen_importlib_external
+import _imp
 import _signal as signal
 import atexit
 import builtins
@@ -13,6 +14,7 @@ import os
 import resource
 import site
 import sys
+import time
 
 WORKSPACE = "/workspace"
 VENV = "/workspace/.venv"
@@ -36,6 +38,22 @@ site.sethelper()
 _last_known = None
 """The module that was imported last before the program began."""
 
+_library = None
+"""Where the standard library begins on sys.path: what stands before it, a program finds first."""
+
+_replaceable = frozenset()
+"""Top-level modules that are loaded already, and that a fresh interpreter would look for on sys.path."""
+
+_kept = {}
+"""Modules for our own use: the session may have others of their names."""
+
+_ALWAYS_THERE = frozenset(
+    "__main__ _collections_abc _sitebuiltins abc codecs encodings genericpath io os posixpath site stat".split()
+)
+"""What a fresh interpreter has loaded when a program begins."""
+
+_SUFFIXES = frozenset(suffix[1:] for suffix in (".py", ".pyc", *_imp.extension_suffixes()))
+
 
 class CannotStart(Exception):
     """The program could not be started; `code` is an errno's name or one of ours."""
@@ -48,16 +66,23 @@ class CannotStart(Exception):
 
 def prepare():
     """What can be done before it is known what to run."""
-    global _last_known
+    global _last_known, _library, _replaceable
     os.environ.clear()
     _open_streams(unbuffered=False)
+    _last_known = next(reversed(sys.modules))
+    _library = sys.path[0]
+    # Those that were found on sys.path have a loader that knows where.
+    loaders = {name.partition(".")[0]: getattr(each, "__loader__", None) for name, each in sys.modules.items()}
+    _replaceable = {name for name, loader in loaders.items() if hasattr(loader, "path")} - _ALWAYS_THERE
+    for name in ("linecache", "traceback"):
+        if name in sys.modules:
+            _kept[name] = sys.modules[name]
+    # What is here is not the program's, and need not be looked at when it ends.
+    gc.freeze()
     # Nobody meets the agent's own.
     main = sys.modules["__main__"] = type(sys)("__main__")
     main.__builtins__ = builtins
     main.__annotations__ = {}
-    _last_known = next(reversed(sys.modules))
-    # What is here is not the program's, and need not be looked at when it ends.
-    gc.freeze()
 
 
 def run(request, starting):
@@ -69,6 +94,8 @@ def run(request, starting):
     if request["kind"] == "argv":
         _exec(request["argv"], environment)
     os.environ.update(environment)
+    if "TZ" in environment:
+        time.tzset()
     if environment.get("PYTHONUNBUFFERED"):
         _open_streams(unbuffered=True)
     file = _read_file(request["file"]) if "file" in request else None
@@ -176,11 +203,29 @@ def _enter_venv():
             sys.path.insert(0, os.path.abspath(folder))
 
 
-def _prepare_code(source, arguments):
+def _make_way():
+    """Where the session has a module of its own that `python3` would find before the standard library's, so does the
+    program, whatever had been loaded before it. What has imported the standard one keeps it."""
+    for folder in sys.path:
+        if folder == _library:
+            return
+        try:
+            entries = os.listdir(folder or ".")
+        except (OSError, TypeError, ValueError):
+            continue
+        for entry in entries:
+            name, dot, suffix = entry.partition(".")
+            if name not in _replaceable:
+                continue
+            if suffix in _SUFFIXES if dot else os.path.isfile(os.path.join(folder, name, "__init__.py")):
+                for each in [each for each in sys.modules if each.partition(".")[0] == name]:
+                    del sys.modules[each]
+
+
+def _prepare_code(source):
     name = "<string>"
-    sys.argv = ["-c", *arguments]
     sys.path.insert(0, "")
-    if "linecache" in sys.modules:
+    if "linecache" in _kept:
         _remember_lines(source, name)
     main = sys.modules["__main__"]
     main.__loader__ = _frozen_importlib.BuiltinImporter
@@ -189,9 +234,11 @@ def _prepare_code(source, arguments):
 
 def _remember_lines(source, name):
     """So that a traceback, or a look at its source, shows the lines of code that is in no file."""
-    import linecache
+    _own("linecache").cache[name] = (len(source), None, source.splitlines(True), name)
 
-    linecache.cache[name] = (len(source), None, source.splitlines(True), name)
+
+def _own(name):
+    return _kept.get(name) or __import__(name)
 
 
 def _read_file(given):
@@ -207,8 +254,7 @@ def _read_file(given):
     return path, shown, given if os.getcwd() == WORKSPACE else shown, source
 
 
-def _prepare_file(path, shown, called, source, arguments):
-    sys.argv = [called, *arguments]
+def _prepare_file(path, shown, _called, source):
     sys.path.insert(0, os.path.dirname(path))
     main = sys.modules["__main__"]
     main.__file__ = shown
@@ -220,12 +266,14 @@ def _prepare_file(path, shown, called, source, arguments):
 def _run_main(request, file):
     """The exit status; or the SIGINT that an unhandled KeyboardInterrupt means, as a negative number."""
     name = None
+    called = file[2] if file else "-c"
+    sys.argv = [called, *request["args"]]
+    sys.orig_argv = ["python3", *([called] if file else ["-c", request["code"]]), *request["args"]]
     try:
         _enter_venv()
-        arguments = request["args"]
-        main, source, name = (
-            _prepare_file(*file, arguments) if file else _prepare_code(request["code"], arguments)
-        )
+        main, source, name = _prepare_file(*file) if file else _prepare_code(request["code"])
+        if ("import" if isinstance(source, str) else b"import") in source:
+            _make_way()
         exec(compile(source, name, "exec", dont_inherit=True), main.__dict__)
         return 0
     except BaseException as error:
@@ -234,7 +282,7 @@ def _run_main(request, file):
     try:
         if not isinstance(unhandled, SystemExit):
             if name == "<string>":
-                _remember_lines(source, name)
+                _attempt_quietly(lambda: _remember_lines(source, name))
             _show(unhandled)
     except SystemExit as other:
         unhandled = other
@@ -261,8 +309,8 @@ def _show(error):
     if sys.stderr is None:
         return
     try:
-        # Takes long to load, and is of no use to most programs. The session may have a module of this name.
-        import traceback
+        # Takes long to load where it is not there, and is of no use to most programs.
+        traceback = _own("traceback")
     except BaseException:
         return sys.__excepthook__(type(error), error, trace)
     hook = sys.excepthook
@@ -286,9 +334,10 @@ def _show(error):
 
 def _finish(status):
     """What the interpreter does at its end. Never returns."""
-    threading = sys.modules.get("threading")
-    if threading:
-        _attempt(threading._shutdown)
+    # It may be the session's own of this name.
+    wait_for_threads = getattr(sys.modules.get("threading"), "_shutdown", None)
+    if wait_for_threads:
+        _attempt(wait_for_threads)
     _attempt(atexit._run_exitfuncs)
     flushed = _flush(sys.stdout)
     _flush(sys.stderr)
@@ -341,14 +390,15 @@ def _modules_since_start():
 
 def _tear_down():
     """Lets go of what the program made, so that its files are flushed and its `__del__` methods run."""
-    threading = sys.modules.get("threading")
-    if threading and len(threading._active) > 1:
+    if len(getattr(sys.modules.get("threading"), "_active", ())) > 1:
         # Daemon threads still run and would trip over missing names: only save what is in open files.
         for each in gc.get_objects():
             if isinstance(each, (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)):
                 _flush(each)
         return
-    names = sys.modules["__main__"].__dict__
+    names = getattr(sys.modules.get("__main__"), "__dict__", None)
+    if not isinstance(names, dict):
+        names = {}
     for name in [name for name in names if name.startswith("_") and not name.startswith("__")]:
         names[name] = None
     for name in [name for name in names if name != "__builtins__"]:

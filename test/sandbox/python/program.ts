@@ -196,7 +196,7 @@ t.test('what was installed a moment ago can be imported, and its .pth files work
 t.test('what a .pth file runs meets nothing of ours, and cannot tell how its program ended', async (t) => {
   const forge = `
 import os, sys, __main__
-sys.met = sorted(set(vars(__main__)) - set(vars(type(sys)("x"))))
+sys.met = sorted(set(vars(__main__)) - set(vars(type(sys)("x")))), sys.argv, sys.orig_argv
 sys.told = []
 for fd in range(3, 64):
     try: sys.told.append(os.write(fd, b'{"end": {"exitCode": 0, "signal": null, "killed": 0}}\\n'))
@@ -207,7 +207,12 @@ for fd in range(3, 64):
   await run(sandbox, `import sys; open(${folder} + "sly.pth", "w").write(${JSON.stringify(line)})`);
   const ended = await run(sandbox, 'import sys; print(sys.told, sys.met); sys.exit(3)');
   await run(sandbox, `import os, sys; os.remove(${folder} + "sly.pth")`);
-  t.match(ended, { stdout: "[] ['__annotations__', '__builtins__']\n", end: { how: { exitCode: 3 } } });
+  const code = 'import sys; print(sys.told, sys.met); sys.exit(3)';
+  const argv = `['-c'], ['python3', '-c', '${code}']`;
+  t.match(ended, {
+    stdout: `[] (['__annotations__', '__builtins__'], ${argv})\n`,
+    end: { how: { exitCode: 3 } },
+  });
 });
 
 t.test('what one program imports is loaded for those that follow', async (t) => {
@@ -219,6 +224,60 @@ t.test('what one program imports is loaded for those that follow', async (t) => 
   t.equal((await run(fresh, 'import wave, decimal; print(decimal.Decimal(1))')).stdout, '1\n');
   await until(async () => (await loaded()).stdout === '[True, True, False]\n');
   t.equal((await loaded()).stdout, '[True, True, False]\n', 'and nothing else is');
+});
+
+t.test('a module of the session’s own is found first, whatever was loaded before', async (t) => {
+  const fresh = await driver.create(sandboxSpec());
+  await run(
+    fresh,
+    `import os
+os.makedirs("own/textwrap"); os.makedirs("json")
+for name in ("csv.py", "own/random.py", "own/textwrap/__init__.py", "path/uuid.py"):
+    os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
+    open(name, "w").write("mine = True")
+open("json/data.json", "w").write("{}")
+open("own/main.py", "w").write("import csv, random, textwrap, json; print(random.mine, textwrap.mine, hasattr(csv, 'mine'), json.loads('1'))")`,
+  );
+  const all = async () => [
+    (await run(fresh, 'import csv, json, random; print(csv.mine, json.dumps(1), hasattr(random, "mine"))'))
+      .stdout,
+    (await run(fresh, 'import uuid; print(uuid.mine)', { env: { PYTHONPATH: 'path' } })).stdout,
+    (await run(fresh, { kind: 'python', file: 'own/main.py', args: [] })).stdout,
+  ];
+  const right = ['True 1 False\n', 'True\n', 'True True False 1\n'];
+  t.same(await all(), right);
+  const load = 'import sys, csv, textwrap, uuid, decimal';
+  await run(fresh, load);
+  await until(
+    async () => (await run(fresh, 'import sys; print("decimal" in sys.modules)')).stdout === 'True\n',
+  );
+  t.same(await all(), right, 'and after they have been loaded');
+});
+
+t.test('what a program does to itself does not change how its end is told', async (t) => {
+  for (const [code, exitCode] of [
+    ['import sys; del sys.modules["__main__"]; sys.exit(4)', 4],
+    ['import sys; sys.modules["__main__"] = str; sys.exit(5)', 5],
+    ['open("threading.py", "w").write("")\nimport threading; import sys; sys.exit(6)', 6],
+    [
+      'open("traceback.py", "w").write("")\nopen("linecache.py", "w").write("")\nimport traceback, linecache; 1 / 0',
+      1,
+    ],
+  ] as const) {
+    const { end, stderr } = await run(sandbox, code);
+    t.match(end.how, { exitCode }, `${code}: ${stderr}`);
+    t.match(stderr, exitCode === 1 ? 'ZeroDivisionError' : /^$/);
+  }
+  await run(
+    sandbox,
+    'import os; [os.remove(f"{name}.py") for name in ("threading", "traceback", "linecache")]',
+  );
+});
+
+t.test('the collector knows what the main module holds, and TZ is the time zone', async (t) => {
+  t.equal((await run(sandbox, 'import gc; x = []; print(len(gc.get_referrers(x)))')).stdout, '1\n');
+  const env = { TZ: 'Asia/Tokyo' };
+  t.equal((await run(sandbox, 'import time; print(time.tzname[0])', { env })).stdout, 'JST\n');
 });
 
 t.test('what is loaded before a program gives no two programs the same random numbers', async (t) => {
