@@ -27,6 +27,8 @@ export class WaitingProcesses {
   readonly #waiting: Waiting[] = [];
   /** Those that are being put under their limits. */
   #coming = 0;
+  /** The most that `loaded` was of any. */
+  #newest = 0;
   #isClosed = false;
 
   constructor(options: WaitingOptions) {
@@ -77,9 +79,10 @@ export class WaitingProcesses {
       return null;
     });
     this.#coming -= 1;
-    if (this.#isClosed) return discard({ id, group, loaded });
+    this.#newest = Math.max(this.#newest, loaded);
+    if (this.#isClosed || loaded < this.#newest) return discard({ id, group, loaded });
     this.#waiting.push({ id, group, loaded });
-    for (const outdated of this.#waiting.filter((each) => each.loaded < loaded)) {
+    for (const outdated of this.#waiting.filter((each) => each.loaded < this.#newest)) {
       this.remove(outdated.id);
       discard(outdated);
     }
