@@ -23,10 +23,13 @@ export function describeApi(app: Server): void {
     return buildApiPages(routes, Object.assign({}, ...[...scopes, app].map((scope) => scope.getSchemas())));
   };
   const pages = () => {
-    building ??= build();
+    building ??= build().catch((error: unknown) => {
+      building = undefined;
+      throw error;
+    });
     return building;
   };
-  app.addHook('onClose', async () => (await building)?.close());
+  app.addHook('onClose', async () => (await building?.catch(() => undefined))?.close());
 
   const schema = { hide: true };
   app.get('/openapi.json', { schema }, async () => (await pages()).swagger());

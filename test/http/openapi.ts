@@ -1,4 +1,7 @@
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { type IncomingMessage, request } from 'node:http';
+import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { pino } from 'pino';
@@ -186,4 +189,17 @@ t.test('what is not there below /docs is a problem like any other', async (t) =>
     t.match(reply.json(), { status: 404, code: 'NOT_FOUND' }, path);
   }
   t.equal((await app.inject({ method: 'POST', url: '/docs/' })).statusCode, 405);
+});
+
+t.test('a path that leads out of /docs is answered by nothing', async (t) => {
+  // Sent as it stands: clients, and `inject`, make such a path straight before.
+  const app = server(t);
+  app.get('/v1/some', { schema: {} }, async () => 'some');
+  const { port } = new URL(await app.listen({ port: 0, host: '127.0.0.1' }));
+  for (const path of ['/docs/../v1/some', '/docs/%2e%2e/v1/some', '/docs/static/../../v1/some']) {
+    const asked = request({ host: '127.0.0.1', port, path }).end();
+    const [reply] = (await once(asked, 'response')) as [IncomingMessage];
+    t.equal(reply.statusCode, 404, path);
+    t.match(JSON.parse(await text(reply)), { status: 404, code: 'NOT_FOUND' }, path);
+  }
 });
