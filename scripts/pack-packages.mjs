@@ -3,7 +3,7 @@
 // build/node_modules, where Node looks before it looks in node_modules: what is compiled imports packages as ever. Beside it
 // lies what V8 made of it, so that a start compiles none of it.
 // `node scripts/pack-packages.mjs [out]`.
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { extname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -144,7 +144,9 @@ async function asModule(name, number) {
   ].join('\n');
 }
 
-const target = join(root, process.argv[2] ?? 'build', 'node_modules');
+const place = join(root, process.argv[2] ?? 'build', 'node_modules');
+// All of it or nothing: a folder with half of the files would keep a service from starting.
+const target = `${place}.new`;
 rmSync(target, { recursive: true, force: true });
 const requireHere = createRequire(import.meta.url);
 const taken = PACKAGES.map((name) => take(requireHere.resolve(name)));
@@ -157,6 +159,7 @@ const functions = files.map(
   ({ path, requests, text }) =>
     `[${JSON.stringify(path)}, ${JSON.stringify(requests)}, function (exports, require, module, __filename, __dirname) { ${text}\n}]`,
 );
+// No 'use strict' around them: each says it for itself.
 writeFileSync(
   join(target, 'packages.js'),
   `(function (require, __dirname) {\nconst files = [\n${functions.join(',\n')}\n];\n${LOADER}})`,
@@ -166,3 +169,5 @@ writeFileSync(join(target, 'packages.cjs'), STARTER);
 const packed = requireHere(join(target, 'packages.cjs'));
 for (const number of taken) packed.load(number);
 writeFileSync(join(target, 'packages.v8'), packed.keep());
+rmSync(place, { recursive: true, force: true });
+renameSync(target, place);

@@ -63,6 +63,11 @@ t.test('a packed file still knows where it lies', async (t) => {
   t.match(text, 'through a thread');
 });
 
+t.test('nothing makes a file strict that does not say so itself', async (t) => {
+  const text = readFileSync(join(packed, 'packages.js'), 'utf8');
+  t.ok(text.startsWith('(function (require, __dirname) {\nconst files = [\n["'), text.slice(0, 100));
+});
+
 t.test('what V8 kept of the file is taken, and what it cannot take does no harm', async (t) => {
   const folder = t.testdir();
   const copy = join(folder, 'packages.v8');
