@@ -7,6 +7,7 @@ import sys
 
 import confine
 import keeper
+import loaded
 import plain_json
 import program
 
@@ -82,7 +83,7 @@ def _wait_for_request(go, report, preload_when_used):
     os.close(go)
 
     def starting(source):
-        wanted = program.imports(source, preload_when_used)
+        wanted = loaded.imports(source, preload_when_used)
         if wanted:
             os.write(report, plain_json.dumps({"wants": wanted}).encode() + b"\n")
         os.close(report)

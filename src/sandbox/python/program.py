@@ -3,7 +3,6 @@ Runs in the confined child only; from here on, the session's own files are read.
 
 import _frozen_importlib
 import _frozen_importlib_external
-import _imp
 import _signal as signal
 import atexit
 import builtins
@@ -16,11 +15,10 @@ import site
 import sys
 import time
 
+import loaded
+
 WORKSPACE = "/workspace"
 VENV = "/workspace/.venv"
-
-LOOKED_AT = 1 << 16
-"""How much of a program's source is searched for imports, in characters or bytes: they stand at the top."""
 
 _LIMITS = {
     "openFiles": resource.RLIMIT_NOFILE,
@@ -35,26 +33,6 @@ site.setquit()
 site.setcopyright()
 site.sethelper()
 
-_last_known = None
-"""The module that was imported last before the program began."""
-
-_library = None
-"""Where the standard library begins on sys.path: what stands before it, a program finds first."""
-
-_replaceable = frozenset()
-"""Top-level modules that are loaded already, and that a fresh interpreter would look for on sys.path."""
-
-_kept = {}
-"""Modules for our own use: the session may have others of their names."""
-
-_ALWAYS_THERE = frozenset(
-    "__main__ _collections_abc _sitebuiltins abc codecs encodings genericpath io os posixpath site stat".split()
-)
-"""What a fresh interpreter has loaded when a program begins."""
-
-_SUFFIXES = frozenset(suffix[1:] for suffix in (".py", ".pyc", *_imp.extension_suffixes()))
-
-
 class CannotStart(Exception):
     """The program could not be started; `code` is an errno's name or one of ours."""
 
@@ -66,17 +44,9 @@ class CannotStart(Exception):
 
 def prepare():
     """What can be done before it is known what to run."""
-    global _last_known, _library, _replaceable
     os.environ.clear()
     _open_streams(unbuffered=False)
-    _last_known = next(reversed(sys.modules))
-    _library = sys.path[0]
-    # Those that were found on sys.path have a loader that knows where.
-    loaders = {name.partition(".")[0]: getattr(each, "__loader__", None) for name, each in sys.modules.items()}
-    _replaceable = {name for name, loader in loaders.items() if hasattr(loader, "path")} - _ALWAYS_THERE
-    for name in ("linecache", "traceback"):
-        if name in sys.modules:
-            _kept[name] = sys.modules[name]
+    loaded.note()
     # What is here is not the program's, and need not be looked at when it ends.
     gc.freeze()
     # Nobody meets the agent's own.
@@ -103,16 +73,6 @@ def run(request, starting):
     starting(file[-1] if file else request["code"])
     status = _run_main(request, file)
     _finish(status)
-
-
-def imports(source, names):
-    """Which of these modules a program seems to import that are not there yet. A guess: what is found wrongly is loaded
-    for nothing, what is missed is loaded by each program itself."""
-    words = source[:LOOKED_AT] if isinstance(source, str) else source[:LOOKED_AT].decode("latin-1")
-    if "import" not in words:
-        return []
-    found = set(words.replace(",", " ").replace(";", " ").split())
-    return [name for name in names if name in found and name not in sys.modules]
 
 
 def limit(limits):
@@ -203,29 +163,10 @@ def _enter_venv():
             sys.path.insert(0, os.path.abspath(folder))
 
 
-def _make_way():
-    """Where the session has a module of its own that `python3` would find before the standard library's, so does the
-    program, whatever had been loaded before it. What has imported the standard one keeps it."""
-    for folder in sys.path:
-        if folder == _library:
-            return
-        try:
-            entries = os.listdir(folder or ".")
-        except (OSError, TypeError, ValueError):
-            continue
-        for entry in entries:
-            name, dot, suffix = entry.partition(".")
-            if name not in _replaceable:
-                continue
-            if suffix in _SUFFIXES if dot else os.path.isfile(os.path.join(folder, name, "__init__.py")):
-                for each in [each for each in sys.modules if each.partition(".")[0] == name]:
-                    del sys.modules[each]
-
-
 def _prepare_code(source):
     name = "<string>"
     sys.path.insert(0, "")
-    if "linecache" in _kept:
+    if loaded.is_at_hand("linecache"):
         _remember_lines(source, name)
     main = sys.modules["__main__"]
     main.__loader__ = _frozen_importlib.BuiltinImporter
@@ -234,11 +175,7 @@ def _prepare_code(source):
 
 def _remember_lines(source, name):
     """So that a traceback, or a look at its source, shows the lines of code that is in no file."""
-    _own("linecache").cache[name] = (len(source), None, source.splitlines(True), name)
-
-
-def _own(name):
-    return _kept.get(name) or __import__(name)
+    loaded.own("linecache").cache[name] = (len(source), None, source.splitlines(True), name)
 
 
 def _read_file(given):
@@ -273,7 +210,7 @@ def _run_main(request, file):
         _enter_venv()
         main, source, name = _prepare_file(*file) if file else _prepare_code(request["code"])
         if ("import" if isinstance(source, str) else b"import") in source:
-            _make_way()
+            loaded.make_way()
         exec(compile(source, name, "exec", dont_inherit=True), main.__dict__)
         return 0
     except BaseException as error:
@@ -310,7 +247,7 @@ def _show(error):
         return
     try:
         # Takes long to load where it is not there, and is of no use to most programs.
-        traceback = _own("traceback")
+        traceback = loaded.own("traceback")
     except BaseException:
         return sys.__excepthook__(type(error), error, trace)
     hook = sys.excepthook
@@ -378,16 +315,6 @@ def _attempt_quietly(step):
         pass
 
 
-def _modules_since_start():
-    """Those that the program has imported: to look at the others would copy hundreds of pages that are shared."""
-    names = []
-    for name in reversed(sys.modules):
-        if name == _last_known:
-            break
-        names.append(name)
-    return names
-
-
 def _tear_down():
     """Lets go of what the program made, so that its files are flushed and its `__del__` methods run."""
     if len(getattr(sys.modules.get("threading"), "_active", ())) > 1:
@@ -403,7 +330,7 @@ def _tear_down():
         names[name] = None
     for name in [name for name in names if name != "__builtins__"]:
         names[name] = None
-    for name in _modules_since_start():
+    for name in loaded.since():
         origin = getattr(sys.modules[name], "__file__", None)
         if isinstance(origin, str) and origin.startswith(WORKSPACE):
             del sys.modules[name]

@@ -177,7 +177,7 @@ t.test('a traceback of a file names it and shows its lines', async (t) => {
 });
 
 t.test('modules named like ours can be imported from the workspace', async (t) => {
-  for (const name of ['agent', 'program', 'keeper', 'confine', 'files', 'paths', 'walk']) {
+  for (const name of ['agent', 'program', 'loaded', 'keeper', 'confine', 'files', 'paths', 'walk']) {
     await run(sandbox, `open("${name}.py","w").write("mine = True")`);
     const { stdout } = await run(sandbox, `import ${name}; print(${name}.mine)`);
     t.equal(stdout, 'True\n', name);
@@ -232,11 +232,11 @@ t.test('a module of the session’s own is found first, whatever was loaded befo
     fresh,
     `import os
 os.makedirs("own/textwrap"); os.makedirs("json")
-for name in ("csv.py", "own/random.py", "own/textwrap/__init__.py", "path/uuid.py"):
+for name in ("csv.py", "own/random.py", "own/textwrap/__init__.py", "path/uuid.py", "own/collections.py"):
     os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
     open(name, "w").write("mine = True")
 open("json/data.json", "w").write("{}")
-open("own/main.py", "w").write("import csv, random, textwrap, json; print(random.mine, textwrap.mine, hasattr(csv, 'mine'), json.loads('1'))")`,
+open("own/main.py", "w").write("import csv, random, textwrap, json, collections; print(random.mine and collections.mine, textwrap.mine, hasattr(csv, 'mine'), json.loads('1'))")`,
   );
   const all = async () => [
     (await run(fresh, 'import csv, json, random; print(csv.mine, json.dumps(1), hasattr(random, "mine"))'))
