@@ -2,8 +2,8 @@
 // inside, and gone in one step. The blocks that make up an empty file system are few and always the same, so they are
 // written instead of running mkfs each time.
 import { existsSync } from 'node:fs';
-import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { lstat, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { type DiskPlace, type DiskSize, kernelDiskUse, type WorkspaceDisk } from './disk.js';
 import type { HostDisk } from './host-disk.js';
 
@@ -18,6 +18,7 @@ export async function createImage(
   const disk = new DiskImage(host, place);
   try {
     await host.ask('create', { ...disk.names, size: diskBytes, inodes: maxInodes });
+    await disk.mounted();
     return disk;
   } catch (error) {
     await disk.discard();
@@ -30,6 +31,7 @@ export async function attachImage(host: HostDisk, place: DiskPlace): Promise<Wor
   const disk = new DiskImage(host, place);
   if (!existsSync(disk.names.image)) return null;
   await host.ask('attach', disk.names);
+  await disk.mounted();
   return disk;
 }
 
@@ -39,9 +41,11 @@ export async function scrapImage(host: HostDisk, place: DiskPlace): Promise<void
   if (existsSync(disk.names.image)) await disk.discard();
 }
 
-class DiskImage implements WorkspaceDisk {
+export class DiskImage implements WorkspaceDisk {
   readonly kind = 'image';
   readonly names: { readonly image: string; readonly at: string };
+  /** Device number of the image's file system while it is mounted. Whatever else is found at the path is not ours. */
+  #device: number | undefined;
   /** Two that took the same mount away at once would trip over each other. */
   #leaving: Promise<unknown> = Promise.resolve();
 
@@ -52,13 +56,29 @@ class DiskImage implements WorkspaceDisk {
     this.names = { image: join(directory, 'disk.img'), at: path };
   }
 
-  /** Of a file in the image the page cache holds what the image itself, which is sparse, has no blocks for yet. */
+  /** Called once the image is mounted: from now on its figures may be asked for. */
+  async mounted(): Promise<void> {
+    const { dev } = await lstat(this.names.at);
+    const { dev: outside } = await lstat(dirname(this.names.at));
+    if (dev === outside) throw new Error(`no file system is mounted at ${this.names.at}`);
+    this.#device = dev;
+  }
+
+  /** Of a file in the image the page cache holds what the image itself, which is sparse, has no blocks for yet. The
+   *  figure ends work of every session when it is large, so it is 0 unless it is certain: while the image is mounted,
+   *  before and after the question, and never more than the image can hold. At a path that was just unmounted the
+   *  kernel answers with the figures of the host's own disk. */
   async unwrittenBytes(): Promise<number> {
-    const [{ diskBytes }, { blocks }] = await Promise.all([
-      kernelDiskUse(this.names.at),
-      stat(this.names.image),
-    ]);
-    return Math.max(0, diskBytes - blocks * STAT_BLOCK_BYTES);
+    if (!(await this.#isMounted())) return 0;
+    const [{ diskBytes }, image] = await Promise.all([kernelDiskUse(this.names.at), stat(this.names.image)]);
+    if (!(await this.#isMounted())) return 0;
+    return Math.min(Math.max(0, diskBytes - image.blocks * STAT_BLOCK_BYTES), image.size);
+  }
+
+  async #isMounted(): Promise<boolean> {
+    if (this.#device === undefined) return false;
+    const { dev } = await lstat(this.names.at);
+    return dev === this.#device;
   }
 
   detach(): Promise<void> {
@@ -71,6 +91,7 @@ class DiskImage implements WorkspaceDisk {
   }
 
   #leave(step: () => Promise<void>): Promise<void> {
+    this.#device = undefined;
     const left = this.#leaving.then(step);
     this.#leaving = left.catch(() => {});
     return left;

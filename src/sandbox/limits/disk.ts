@@ -73,16 +73,28 @@ export async function kernelDiskUse(
 /** Less than this waits on any host all the time. */
 const LITTLE_BYTES = 16 * 1024 ** 2;
 
-/** What these hold and the host's disk does not know of yet. They are asked only when there is much of it: nobody can
- *  hold more than waits in the page cache of the whole host. */
-export async function unwrittenBytes(disks: readonly WorkspaceDisk[]): Promise<number> {
+/** Bytes that these workspaces hold and that the host's disk has no blocks for yet. The disks are asked only when much
+ *  waits in the page cache of the host (`Dirty` and `Writeback` of /proc/meminfo), and together they cannot hold more
+ *  than that, whatever one of them says. `waitingBytes` reads it; tests give one of their own. */
+export async function unwrittenBytes(
+  disks: readonly Pick<WorkspaceDisk, 'unwrittenBytes'>[],
+  waitingBytes: () => Promise<number> = pageCacheWaiting,
+): Promise<number> {
+  if (disks.length === 0) return 0;
+  const waiting = await waitingBytes();
+  if (waiting < LITTLE_BYTES) return waiting;
+  // One that is being removed has nothing to say.
+  const each = await Promise.all(disks.map((disk) => disk.unwrittenBytes().catch(() => 0)));
+  return Math.min(
+    each.reduce((sum, bytes) => sum + bytes, 0),
+    waiting,
+  );
+}
+
+async function pageCacheWaiting(): Promise<number> {
   const text = await readFile('/proc/meminfo', 'utf8');
-  const waiting = [...text.matchAll(/^(?:Dirty|Writeback):\s+(\d+) kB$/gm)].reduce(
+  return [...text.matchAll(/^(?:Dirty|Writeback):\s+(\d+) kB$/gm)].reduce(
     (sum, [, kib]) => sum + Number(kib) * 1024,
     0,
   );
-  if (waiting < LITTLE_BYTES) return disks.length > 0 ? waiting : 0;
-  // One that is being removed has nothing to say.
-  const each = await Promise.all(disks.map((disk) => disk.unwrittenBytes().catch(() => 0)));
-  return each.reduce((sum, bytes) => sum + bytes, 0);
 }

@@ -9,13 +9,14 @@ import {
   readFileSync,
   rmSync,
   statfsSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { DiskPlace } from '../../../src/sandbox/limits/disk.js';
-import { attachImage, createImage } from '../../../src/sandbox/limits/disk-image.js';
+import { attachImage, createImage, type DiskImage } from '../../../src/sandbox/limits/disk-image.js';
 import { HostDisk } from '../../../src/sandbox/limits/host-disk.js';
 import { until } from '../../helpers/event-client.js';
 import { processesBelow } from '../../helpers/processes.js';
@@ -49,7 +50,7 @@ function placeIn(directory: string): DiskPlace {
 
 async function image(t: Test, directory = directoryFor(t)) {
   const place = placeIn(directory);
-  const disk = await createImage(host, place, SIZE);
+  const disk = (await createImage(host, place, SIZE)) as DiskImage;
   t.teardown(() => disk.discard());
   return { place, disk };
 }
@@ -205,4 +206,26 @@ t.test('what is in it and waits to be written is said, until it is on the disk',
   });
   execFileSync('sync', ['--file-system', place.path]);
   t.ok((await disk.unwrittenBytes()) < MIB);
+});
+
+t.test('an image that is no longer mounted holds nothing, whoever took it away', { skip }, async (t) => {
+  const { place, disk } = await image(t);
+  // Without the image the kernel answers for the disk beneath, which is far larger.
+  t.ok(statfsSync(place.directory).blocks * statfsSync(place.directory).bsize > 64 * MIB);
+  execFileSync('umount', [place.path]);
+  t.equal(await disk.unwrittenBytes(), 0);
+  await disk.discard();
+  t.equal(await disk.unwrittenBytes().catch(() => 0), 0);
+});
+
+t.test('an image that is asked while it goes never says more than it can hold', { skip }, async (t) => {
+  const { size } = statSync((await image(t)).disk.names.image);
+  for (let round = 0; round < 10; round += 1) {
+    const { place, disk } = await image(t);
+    writeFileSync(join(place.path, 'big'), Buffer.alloc(4 * MIB, 1));
+    const gone = disk.discard();
+    const asked = Array.from({ length: 50 }, () => disk.unwrittenBytes().catch(() => 0));
+    t.ok(Math.max(...(await Promise.all(asked))) <= size);
+    await gone;
+  }
 });
