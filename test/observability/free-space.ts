@@ -65,3 +65,51 @@ t.test('a disk that cannot be asked changes nothing', async (t) => {
   space.require();
   await space.close();
 });
+
+/** A FreeSpace whose readings are given, the last of them again and again. */
+function withReadings(readings: (number | Error)[]) {
+  const reported: string[] = [];
+  let count = 0;
+  const space = new FreeSpace({
+    directories: ['/one'],
+    floorBytes: 1000,
+    availableBytes: async () => {
+      count += 1;
+      const next = readings.length > 1 ? readings.shift()! : readings[0]!;
+      if (next instanceof Error) throw next;
+      return next;
+    },
+    log: silent,
+    whileLow: (error) => reported.push(error.message),
+  });
+  return { space, reported, count: () => count };
+}
+
+t.test('a single reading that is too low stops nobody', async (t) => {
+  const { space, reported, count } = withReadings([5000, 0, 5000, 0, 5000, 999, 5000, 5000]);
+  t.teardown(() => space.close());
+  await space.start();
+  await until(async () => count() >= 9);
+  t.same(reported, []);
+  space.require();
+  t.equal(space.freeBytes, 5000);
+});
+
+t.test('two in a row do, and one with room lets everybody go on', async (t) => {
+  const { space, reported } = withReadings([5000, 0, 0, 5000]);
+  t.teardown(() => space.close());
+  await space.start();
+  await until(async () => reported.length > 0);
+  t.equal(reported.length, 1);
+  await until(async () => space.freeBytes === 5000);
+  space.require();
+});
+
+t.test('a reading that fails after a low one leaves things as they were', async (t) => {
+  const { space, reported, count } = withReadings([5000, 0, new Error('EIO'), 0, new Error('EIO'), 5000]);
+  t.teardown(() => space.close());
+  await space.start();
+  await until(async () => count() >= 7);
+  t.same(reported, []);
+  space.require();
+});
