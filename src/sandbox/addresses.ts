@@ -9,7 +9,9 @@ export type AddressKind = 'public' | 'private' | 'never';
 
 const IPV4_NEVER = blockList('ipv4', [
   ['0.0.0.0', 8],
+  // Metadata of Alibaba Cloud, and the host server of Azure, which stands in a public range.
   ['100.100.100.200', 32],
+  ['168.63.129.16', 32],
   ['169.254.0.0', 16],
   ['192.0.0.0', 24],
   ['192.0.2.0', 24],

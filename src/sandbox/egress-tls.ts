@@ -19,26 +19,26 @@ export type Opening =
 
 /** Carries a tunnel's bytes from the sandbox; those of another TLS name than `host` are an EgressRefused. */
 export class TlsNameCheck extends Transform {
-  #held: Buffer | undefined = Buffer.alloc(0);
+  #greeting: GreetingReader | undefined = new GreetingReader();
 
   constructor(private readonly host: string) {
     super();
     // An address has no name to be compared with.
-    if (isIP(host) !== 0) this.#held = undefined;
+    if (isIP(host) !== 0) this.#greeting = undefined;
   }
 
   override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
-    const held = this.#held && Buffer.concat([this.#held, chunk]);
-    const opening = held && readOpening(held);
-    const wrong = opening && whatIsWrong(opening, this.host);
-    this.#held = opening?.kind === 'more' ? held : undefined;
+    const opening = this.#greeting?.push(chunk) ?? { kind: 'notTls' };
+    const held = this.#greeting?.bytes ?? chunk;
+    if (opening.kind !== 'more') this.#greeting = undefined;
+    const wrong = whatIsWrong(opening, this.host);
     if (wrong) done(new EgressRefused(wrong));
-    else if (this.#held) done();
-    else done(null, held ?? chunk);
+    else if (opening.kind === 'more') done();
+    else done(null, held);
   }
 
   override _flush(done: TransformCallback): void {
-    done(this.#held?.length ? new EgressRefused(UNREADABLE) : null);
+    done(this.#greeting?.bytes.length ? new EgressRefused(UNREADABLE) : null);
   }
 }
 
@@ -49,33 +49,48 @@ function whatIsWrong(opening: Opening, host: string): string | null {
 }
 
 export function readOpening(bytes: Buffer): Opening {
-  if (bytes.length === 0) return { kind: 'more' };
-  if (bytes[0] !== HANDSHAKE_RECORD) return { kind: 'notTls' };
-  try {
-    const message = handshakeMessage(bytes);
-    if (message === null) return { kind: bytes.length > MAX_HELLO_BYTES ? 'broken' : 'more' };
-    return { kind: 'tls', serverName: serverNameOf(message) };
-  } catch {
-    return { kind: 'broken' };
-  }
+  return new GreetingReader().push(bytes);
 }
 
-/** The body of the client's greeting, which may be spread over several records; null when it is not whole. */
-function handshakeMessage(bytes: Buffer): Fields | null {
-  let message = Buffer.alloc(0);
-  for (let at = 0; at < bytes.length; ) {
-    if (bytes[at] !== HANDSHAKE_RECORD) throw new Error('another record between');
-    if (bytes.length < at + 5) return null;
-    const end = at + 5 + bytes.readUInt16BE(at + 3);
-    message = Buffer.concat([message, bytes.subarray(at + 5, end)]);
-    at = end;
-    if (message.length > 0 && message[0] !== CLIENT_HELLO) throw new Error('another message first');
-    if (message.length < 4) continue;
-    const length = message.readUIntBE(1, 3);
-    if (length > MAX_HELLO_BYTES) throw new Error('too long');
-    if (message.length >= 4 + length) return new Fields(message.subarray(4, 4 + length));
+/** Reads the client's greeting as it comes. Each record is looked at once, so that many small ones cost no more time. */
+class GreetingReader {
+  /** Everything that came, to be passed on. */
+  bytes = Buffer.alloc(0);
+  #message = Buffer.alloc(0);
+  #nextRecordAt = 0;
+
+  push(chunk: Buffer): Opening {
+    this.bytes = Buffer.concat([this.bytes, chunk]);
+    if (this.bytes.length === 0) return { kind: 'more' };
+    if (this.bytes[0] !== HANDSHAKE_RECORD) return { kind: 'notTls' };
+    try {
+      const message = this.#readMessage();
+      if (message === null) return { kind: this.bytes.length > MAX_HELLO_BYTES ? 'broken' : 'more' };
+      return { kind: 'tls', serverName: serverNameOf(message) };
+    } catch {
+      return { kind: 'broken' };
+    }
   }
-  return null;
+
+  /** The body of the greeting, which may be spread over several records; null when it is not whole. */
+  #readMessage(): Fields | null {
+    while (this.bytes.length >= this.#nextRecordAt + 5) {
+      const start = this.#nextRecordAt;
+      if (this.bytes[start] !== HANDSHAKE_RECORD) throw new Error('another record between');
+      const end = start + 5 + this.bytes.readUInt16BE(start + 3);
+      // RFC 8446, section 5.1, forbids them: they would make the greeting long without saying anything.
+      if (end === start + 5) throw new Error('an empty record');
+      if (this.bytes.length < end) return null;
+      this.#message = Buffer.concat([this.#message, this.bytes.subarray(start + 5, end)]);
+      this.#nextRecordAt = end;
+      if (this.#message[0] !== CLIENT_HELLO) throw new Error('another message first');
+      if (this.#message.length < 4) continue;
+      const length = this.#message.readUIntBE(1, 3);
+      if (length > MAX_HELLO_BYTES) throw new Error('too long');
+      if (this.#message.length >= 4 + length) return new Fields(this.#message.subarray(4, 4 + length));
+    }
+    return null;
+  }
 }
 
 function serverNameOf(hello: Fields): string | null {

@@ -57,6 +57,9 @@ t.test('a greeting for another host, or one that cannot be read, is refused', as
   t.equal(await through('files.example.com', [Buffer.from([22, 3, 1, 0, 4, 2, 0, 0, 0])]), unreadable);
   const empty = Buffer.concat(Array.from({ length: 4000 }, () => Buffer.from([22, 3, 1, 0, 0])));
   t.equal(await through('files.example.com', [empty]), unreadable, 'records without end');
+  const oneEmpty = Buffer.concat([Buffer.from([22, 3, 1, 0, 0]), hello]);
+  t.same(readOpening(oneEmpty), { kind: 'broken' }, 'an empty record is refused at once');
+  t.same(readOpening(Buffer.from([22, 3, 1, 0, 0])), { kind: 'broken' });
   for (let at = 5; at < hello.length; at += 1) {
     const bent = Buffer.from(hello);
     bent[at] = 0xff - bent[at]!;
