@@ -12,25 +12,50 @@ export type LookUp = (host: string) => Promise<readonly string[]>;
 export class EgressRefused extends Error {}
 
 /**
- * getaddrinfo, because the operator's hosts may stand in /etc/hosts. It occupies a thread that file access needs too,
- * so only two names are looked up at a time, in all sandboxes together.
+ * Semaphore for name lookups: few at a time in all sandboxes together, at most one of each sandbox. Sandboxes take
+ * turns, so that one whose names are slow to resolve delays others by a lookup, not by all of its own.
  */
-export const lookUpAddresses: LookUp = async (host) => {
-  while (lookupsNow >= 2) await lookupEnded;
-  lookupsNow += 1;
-  const answer = lookup(host, { all: true });
-  lookupEnded = answer.then(
-    () => {},
-    () => {},
-  );
-  try {
-    return (await answer).map(({ address }) => address);
-  } finally {
-    lookupsNow -= 1;
+export class LookUpTurns {
+  #running = 0;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(
+    private readonly ask: LookUp,
+    private readonly atOnce: number,
+  ) {}
+
+  /** The lookups of one sandbox. */
+  forSandbox(): LookUp {
+    let last: Promise<unknown> = Promise.resolve();
+    return (host) => {
+      const answer = last.then(() => this.#inTurn(host));
+      last = answer.catch(() => {});
+      return answer;
+    };
   }
-};
-let lookupsNow = 0;
-let lookupEnded: Promise<void> = Promise.resolve();
+
+  async #inTurn(host: string): Promise<readonly string[]> {
+    if (this.#running < this.atOnce) this.#running += 1;
+    // Whoever ends hands its place on.
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    try {
+      return await this.ask(host);
+    } finally {
+      const next = this.#waiting.shift();
+      if (next) next();
+      else this.#running -= 1;
+    }
+  }
+}
+
+/**
+ * getaddrinfo, because the operator's hosts may stand in /etc/hosts. It occupies a thread that file access needs too,
+ * so only two names are looked up at a time.
+ */
+export const lookUpTurns = new LookUpTurns(
+  async (host) => (await lookup(host, { all: true })).map(({ address }) => address),
+  2,
+);
 
 export interface ResolveOptions {
   /** The operator configured this host. */

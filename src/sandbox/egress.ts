@@ -14,7 +14,7 @@ import {
   type Destination,
   EgressRefused,
   type LookUp,
-  lookUpAddresses,
+  lookUpTurns,
   resolveDestination,
 } from './egress-resolve.js';
 import { type HostAndPort, type HostRule, isListed, parseAuthority, parseHostRules } from './egress-rules.js';
@@ -63,6 +63,7 @@ interface Passage extends HostAndPort {
 }
 
 export class EgressProxy {
+  readonly #lookUp = lookUpTurns.forSandbox();
   readonly #options: EgressOptions;
   readonly #server: Server;
   readonly #passages = new Set<Passage>();
@@ -229,7 +230,7 @@ export class EgressProxy {
   }
 
   async #admit(passage: Passage): Promise<Destination> {
-    const { forbid = () => [], lookUp = lookUpAddresses } = this.#options;
+    const { forbid = () => [], lookUp = this.#lookUp } = this.#options;
     if (!isListed(this.#allowed, passage)) throw new EgressRefused(NOT_LISTED);
     if (this.#options.budget.isSpent) throw new EgressRefused(this.#tooManyBytes());
     const destination = await resolveDestination(passage, {
