@@ -1,4 +1,6 @@
 // Everything there is, in the order in which it is built. Reading it top to bottom is the tour of the program.
+
+import { DownloadSlots } from './checkpoints/download-slots.js';
 import { CheckpointRepository } from './checkpoints/repository.js';
 import { checkpointRoutes } from './checkpoints/routes.js';
 import { Checkpoints } from './checkpoints/service.js';
@@ -12,9 +14,11 @@ import { eventRoutes } from './events/routes.js';
 import { Trimmer } from './events/trim.js';
 import { Foundations } from './foundations.js';
 import { guardAccess } from './http/auth.js';
+import { boundBodies } from './http/body-budget.js';
 import { honourIdempotencyKeys } from './http/idempotency.js';
 import { IdempotencyRecords } from './http/idempotency-records.js';
 import { describeApi } from './http/openapi.js';
+import { boundReplies } from './http/reply-bounds.js';
 import { buildServer, type Server } from './http/server.js';
 import { countRequests, serviceRoutes } from './http/service-routes.js';
 import { addSharedSchemas } from './http/shared-schemas.js';
@@ -77,6 +81,7 @@ export async function buildApp(
   });
   const reader = new Reader({ store, journal });
   const readerPlaces = new ReaderPlaces(config.MAX_SOCKETS);
+  const downloads = new DownloadSlots(config.MAX_DOWNLOADS);
   const places = new Places({ total: config.MAX_RUNNING_TASKS, perTenant: config.MAX_TENANT_RUNNING_TASKS });
   const admission = new Admission(config, places);
   const tools = toolRegistry();
@@ -109,6 +114,7 @@ export async function buildApp(
     log,
     requireRoom: () => retention.requireRoom(),
     requireDisk: () => freeSpace.require(),
+    requireReplyRoom: () => replies.requireRoom(),
     admission,
     onEnded: (task) => metrics.taskEnded(task),
   });
@@ -149,7 +155,12 @@ export async function buildApp(
   const usage = new UsageTeller({ sessions: () => sessions.allLive, journal, log });
   const idempotency = new IdempotencyRecords({ store, log });
 
-  const server: Server = buildServer({ jsonBodyBytes: config.JSON_BODY_BYTES, log, checkReplies });
+  const server: Server = buildServer({
+    jsonBodyBytes: config.JSON_BODY_BYTES,
+    maxConnections: config.MAX_CONNECTIONS,
+    log,
+    checkReplies,
+  });
   foundations.ownAddresses = () => listeningOn(server);
   let starting: Promise<void> | undefined;
   let closing: Promise<void> | undefined;
@@ -160,7 +171,12 @@ export async function buildApp(
     allowedOrigins: config.ALLOWED_ORIGINS,
   });
   countRequests(server, metrics);
+  boundBodies(server, config.MAX_BODY_BYTES_IN_FLIGHT);
   honourIdempotencyKeys(server, idempotency);
+  const replies = boundReplies(server, {
+    stalledMs: config.STALLED_REPLY_SECONDS * 1000,
+    unreadBytes: config.MAX_UNREAD_REPLY_BYTES,
+  });
   addSharedSchemas(server);
   for (const schema of [ToolDescription, ...submission.all]) server.addSchema(schema);
   describeApi(server);
@@ -191,7 +207,7 @@ export async function buildApp(
   await server.register(taskRoutes, { prefix, tasks, sessions, tools, submission: submission.union });
   await server.register(toolRoutes, { prefix, tools });
   await server.register(checkpointRoutes, { prefix, checkpoints });
-  await server.register(workspaceRoutes, { prefix, sessions });
+  await server.register(workspaceRoutes, { prefix, sessions, downloads });
   await server.register(eventRoutes, {
     prefix,
     reader,
@@ -208,6 +224,7 @@ export async function buildApp(
   metrics.watch('tasks_running', () => sessions.runningTasks);
   metrics.watch('disk_free_bytes', () => freeSpace.freeBytes);
   metrics.watch('sockets', () => readerPlaces.taken);
+  metrics.watch('downloads', () => downloads.taken);
   metrics.watch('spare_sandboxes', () => driver.spareCount);
   metrics.watchIsolation(ISOLATION_LEVELS, () => driver.isolation.level);
   metrics.watchSessions(SESSION_STATES, () => sessions.countByState());

@@ -1,4 +1,6 @@
 // Every setting, described once; read once, at the start. A wrong value stops the start with key, value and rule.
+
+import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { availableParallelism, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -72,6 +74,30 @@ export const Settings = Type.Object({
   ),
   MAX_BACKGROUND_TASKS: Count(16, 'Background tasks that may run in one session.', 0),
   MAX_SOCKETS: Count(2000, 'WebSocket and SSE readers at once; more are refused with 1013 or 503.', 1),
+  MAX_CONNECTIONS: Count(
+    0,
+    'Connections of clients at once; more are closed as they come. 0: half of the file descriptors that the process may have, at most 10000.',
+  ),
+  STALLED_REPLY_SECONDS: Seconds(
+    30,
+    'A reply of which its client reads nothing for this long is cut off, seconds; event streams are not.',
+    1,
+  ),
+  MAX_UNREAD_REPLY_BYTES: Count(
+    32 * 1024 * 1024,
+    'Bytes of all replies together that may wait for their clients; beyond it a reply of more than 64 KiB is a 503.',
+    1024 * 1024,
+  ),
+  MAX_BODY_BYTES_IN_FLIGHT: Count(
+    48 * 1024 * 1024,
+    'Bytes of all request bodies together that are being received; one beyond it is a 503.',
+    1024 * 1024,
+  ),
+  MAX_DOWNLOADS: Count(
+    8,
+    'Downloads of workspaces that the service sends at once; a session sends two. More are refused with 503 and 429.',
+    1,
+  ),
   DEFAULT_MEMORY_MB: Count(512, 'Memory of a session that asks for none, MiB.', 32),
   MAX_MEMORY_MB: Count(4096, 'Most memory a session may ask for, MiB.', 32),
   DEFAULT_CPU_PERCENT: Count(100, 'CPU of a session that asks for none; 100 is one core.', 5),
@@ -248,6 +274,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
       : join(resolve(settings.DATA_DIR), 'checkpoints'),
     MAX_RUNNING_TASKS: maxRunningTasks,
     MAX_TENANT_RUNNING_TASKS: settings.MAX_TENANT_RUNNING_TASKS || maxRunningTasks,
+    MAX_CONNECTIONS: settings.MAX_CONNECTIONS || connectionsForDescriptors(),
     MAX_CPU_PERCENT: settings.MAX_CPU_PERCENT || 100 * availableParallelism(),
     API_KEYS: splitList(settings.API_KEYS),
     ALLOWED_HOSTS: splitList(settings.ALLOWED_HOSTS).map((host) => host.toLowerCase()),
@@ -373,6 +400,12 @@ function splitList(text: string): string[] {
 function placesForTasks(): number {
   const memoryBytes = Math.min(process.constrainedMemory() || Number.POSITIVE_INFINITY, totalmem());
   return Math.max(16, Math.floor(memoryBytes / (128 * 1024 * 1024)));
+}
+
+/** Half of the descriptors are left to sessions, the store and downloads: a sandbox takes a dozen of them. */
+function connectionsForDescriptors(): number {
+  const [, soft] = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? [];
+  return Math.min(10_000, Math.floor(Number(soft ?? 1024) / 2));
 }
 
 /** pypi.org keeps its files on another host; an index of one's own is taken to serve them itself. */

@@ -76,6 +76,53 @@ export class TooManyReaders extends PublicError {
   }
 }
 
+export class TooManyDownloads extends PublicError {
+  constructor(sessionId: string, limit: number) {
+    super('TOO_MANY_DOWNLOADS', `Session "${sessionId}" is sending ${limit} downloads already, its limit.`, {
+      suggestion: 'Wait for one of them to end, or read it to its end; for many readers take a checkpoint.',
+      retryAfterSeconds: 5,
+    });
+  }
+}
+
+export class TooManyDownloadsInAll extends PublicError {
+  constructor(limit: number) {
+    super('CAPACITY_EXCEEDED', `capacity exceeded: all ${limit} downloads of workspaces are taken.`, {
+      suggestion: 'Try again soon, or raise MAX_DOWNLOADS.',
+      retryAfterSeconds: 5,
+    });
+  }
+}
+
+export class TooManyUnreadReplies extends PublicError {
+  constructor(limit: number, outcome: Outcome) {
+    super(
+      'CAPACITY_EXCEEDED',
+      `capacity exceeded: replies of more than ${limit} bytes wait for clients that do not read them.`,
+      {
+        outcome,
+        suggestion:
+          'Read the replies you asked for, ask again after the time in Retry-After, or raise MAX_UNREAD_REPLY_BYTES.',
+        retryAfterSeconds: 2,
+      },
+    );
+  }
+}
+
+export class TooManyBodies extends PublicError {
+  constructor(limit: number) {
+    super(
+      'CAPACITY_EXCEEDED',
+      `capacity exceeded: the request bodies being received hold more than ${limit} bytes.`,
+      {
+        suggestion:
+          'Send the request again after the time in Retry-After, fewer large ones at once, or raise MAX_BODY_BYTES_IN_FLIGHT.',
+        retryAfterSeconds: 2,
+      },
+    );
+  }
+}
+
 export class TooManySubscriptions extends PublicError {
   constructor(limit: number) {
     super('CAPACITY_EXCEEDED', `The socket already follows ${limit} sessions, the most it may.`, {

@@ -21,8 +21,14 @@ t.test('file names are kebab-case', async (t) => {
   );
 });
 
+/** Lists of one entry after the other, which nobody reads from the beginning to the end. */
+const CATALOGUES = ['src/errors.ts', 'src/config.ts'];
+
 t.test('a source file fits in one sitting', async (t) => {
-  const long = code.filter((file) => file.startsWith('src/') && readOurs(file).split('\n').length > 400);
+  const long = code.filter(
+    (file) =>
+      file.startsWith('src/') && !CATALOGUES.includes(file) && readOurs(file).split('\n').length > 400,
+  );
   t.same(long, []);
 });
 

@@ -32,7 +32,12 @@ export function describeApi(app: Server): void {
   app.addHook('onClose', async () => (await building?.catch(() => undefined))?.close());
 
   const schema = { hide: true };
-  app.get('/openapi.json', { schema }, async () => (await pages()).swagger());
+  // One buffer for all who ask: it is large, and never another.
+  let document: Buffer | undefined;
+  app.get('/openapi.json', { schema }, async (_request, reply) => {
+    document ??= Buffer.from(JSON.stringify((await pages()).swagger()));
+    return reply.type('application/json; charset=utf-8').send(document);
+  });
   for (const url of ['/docs', '/docs/*']) {
     app.get(url, { schema }, async (request, reply) => {
       const { headers, raw } = request;

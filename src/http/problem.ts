@@ -66,7 +66,10 @@ export function sendProblem(reply: FastifyReply, error: PublicError): FastifyRep
 export function answerProblems(app: FastifyInstance): void {
   app.setErrorHandler((error, request, reply) => {
     const shown = toPublicError(error, request);
-    if (shown.status >= 500) {
+    if (request.raw.socket.destroyed) {
+      // What was cut off in the middle is no fault of ours, and nobody hears the answer.
+      request.log.debug({ err: error }, 'client left before its reply');
+    } else if (shown.status >= 500) {
       const level = shown.code === 'INTERNAL' || shown.cause !== undefined ? 'error' : 'warn';
       request.log[level]({ err: shown.cause ?? shown, code: shown.code }, 'request failed');
     }

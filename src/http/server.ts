@@ -1,6 +1,6 @@
 // The HTTP server before it has any route: identity of requests, bodies, validation, errors and a clean close.
 import { randomUUID } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
+import { createServer, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify, {
@@ -15,6 +15,7 @@ import Fastify, {
 import { ShuttingDown, ValidationFailed } from '../errors.js';
 import type { Logger } from '../observability/logger.js';
 import { cutConnectionsWhenClosing } from './connections.js';
+import { oneRequestAtATime } from './one-request-at-a-time.js';
 import { answerProblems, problemDocument, sendProblem, toPublicError } from './problem.js';
 import { PROBLEM_TYPE } from './problem-schema.js';
 import { checkCompiler, type Schemas, validatorCompiler } from './validation.js';
@@ -29,10 +30,17 @@ export type Server = FastifyInstance<
 
 export interface ServerOptions {
   readonly jsonBodyBytes: number;
+  /** Connections at once; more are closed as they come. Default: no bound. */
+  readonly maxConnections?: number;
   readonly log: Logger;
   /** Every JSON reply is checked against its schema and a wrong one becomes a 500: for tests. */
   readonly checkReplies?: boolean;
 }
+
+const REQUEST_TIMEOUT_MS = 300_000;
+/** Also of a connection that was opened and says nothing. */
+const HEADERS_TIMEOUT_MS = 20_000;
+const CONNECTIONS_CHECKED_EVERY_MS = 5_000;
 
 /** Paths whose requests are too frequent and too dull for the log at `info`. */
 const QUIET_PATHS = new Set(['/healthz', '/readyz', '/metrics']);
@@ -40,7 +48,12 @@ const QUIET_PATHS = new Set(['/healthz', '/readyz', '/metrics']);
 /** A second one of these is an attack on whoever reads the other one. */
 const SINGLE_HEADERS = new Set(['host', 'authorization', 'origin', 'content-type', 'idempotency-key']);
 
-export function buildServer({ jsonBodyBytes, log, checkReplies = false }: ServerOptions): Server {
+export function buildServer({
+  jsonBodyBytes,
+  maxConnections,
+  log,
+  checkReplies = false,
+}: ServerOptions): Server {
   const options: FastifyServerOptions<RawServerDefault, FastifyBaseLogger> = {
     // Its own words, such as the address that main.ts tells, are not for `info`; requests log as we do.
     loggerInstance: log.child({}, { level: log.isLevelEnabled('warn') ? 'warn' : log.level }),
@@ -50,7 +63,21 @@ export function buildServer({ jsonBodyBytes, log, checkReplies = false }: Server
     routerOptions: { maxParamLength: 256 },
     genReqId: requestId,
     // A request must have arrived whole in this time; one that is being answered may take as long as it wants.
-    requestTimeout: 300_000,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    serverFactory: (handle, options) => {
+      const { keepAliveTimeout } = options as { keepAliveTimeout?: number };
+      const server = createServer(
+        {
+          requestTimeout: REQUEST_TIMEOUT_MS,
+          headersTimeout: HEADERS_TIMEOUT_MS,
+          connectionsCheckingInterval: CONNECTIONS_CHECKED_EVERY_MS,
+          ...(keepAliveTimeout === undefined ? {} : { keepAliveTimeout }),
+        },
+        oneRequestAtATime(handle),
+      );
+      if (maxConnections !== undefined) server.maxConnections = maxConnections;
+      return server;
+    },
     return503OnClosing: false,
     clientErrorHandler: answerBrokenHttp,
     frameworkErrors: (error, request, reply) => {

@@ -115,6 +115,7 @@ const GAUGES = {
   tasks_running: 'Tasks that run at this moment.',
   disk_free_bytes: 'Free bytes on the fullest disk that the service writes to.',
   sockets: 'WebSocket and SSE readers connected.',
+  downloads: 'Downloads of workspaces under way.',
   spare_sandboxes: 'Sandboxes that stand ready for new sessions.',
 } as const;
 

@@ -66,11 +66,23 @@ export async function launchInGroup(
       .catch((err: unknown) =>
         host.log.error({ workspace: workspace.path, err }, 'helper group not removed'),
       );
-    return launched;
+    return endedByKill(launched);
   } catch (error) {
     await group.remove();
     throw error;
   }
+}
+
+/** A child of Node has ended only when its output was read to the end. Whoever kills a helper reads no further, and the
+ *  one who read it may have gone away or stand still: what is left of the output is dropped, so that `ended` follows. */
+function endedByKill(launched: Launched): Launched {
+  const { pid, innerPid, stdin, stdout, ended } = launched;
+  stdout.on('error', () => {});
+  const kill = () => {
+    launched.kill();
+    stdout.destroy();
+  };
+  return { pid, innerPid, stdin, stdout, ended, kill };
 }
 
 const READ_ALL = ['CAP_DAC_OVERRIDE', 'CAP_DAC_READ_SEARCH'];

@@ -18,6 +18,7 @@ import type { OutputStream } from '../events/schema.js';
 import { newId } from '../lib/ids.js';
 import { lastingController } from '../lib/lasting-controller.js';
 import type { Principal } from '../lib/principal.js';
+import { Semaphore } from '../lib/semaphore.js';
 import { settledWithin } from '../lib/settled-within.js';
 import type { Logger } from '../observability/logger.js';
 import { requireIsolation } from '../sandbox/require-isolation.js';
@@ -43,6 +44,9 @@ import { TaskView } from './view.js';
 /** A stop waits so long for the processes of interrupted tasks: the longest kill grace and some time to be gone. */
 const KILL_MS = 15_000;
 
+/** Tasks that are read for a reply at once. The store reads one after the other anyway: more would wait in memory. */
+const SHOWN_AT_ONCE = 2;
+
 export interface TasksOptions {
   readonly repository: TaskRepository;
   readonly sessions: Sessions;
@@ -55,6 +59,8 @@ export interface TasksOptions {
   readonly requireRoom: () => void;
   /** Throws DiskAlmostFull. */
   readonly requireDisk: () => void;
+  /** Throws TooManyUnreadReplies while no further large reply may wait for its client. Default: never. */
+  readonly requireReplyRoom?: () => void;
   readonly admission: Admission;
   readonly onEnded: (task: EndedTask) => void;
   readonly now?: () => number;
@@ -66,6 +72,7 @@ export class Tasks {
   readonly #executor: Executor;
   readonly #view: TaskView;
   readonly #news: QueueNews;
+  readonly #showing = new Semaphore(SHOWN_AT_ONCE);
   /** Tasks that have not ended, by internal id. */
   readonly #live = new Map<string, LiveTask>();
   /** The same, by tenant and public id. */
@@ -130,9 +137,15 @@ export class Tasks {
     return taskRecord(task.row, sessionId, { ...this.#queueOf(id), args: submission.arguments });
   }
 
-  async get(principal: Principal, taskId: string): Promise<Task> {
-    const { row, sessionId } = await this.#find(principal, taskId);
-    return this.#show(row, sessionId);
+  /** A few at a time: a task may show megabytes, and those that are read wait in memory for their reply. Rejects with the
+   *  reason of `signal` when it has aborted before. */
+  get(principal: Principal, taskId: string, signal?: AbortSignal): Promise<Task> {
+    return this.#showing.run(async () => {
+      signal?.throwIfAborted();
+      this.#options.requireReplyRoom?.();
+      const { row, sessionId } = await this.#find(principal, taskId);
+      return this.#show(row, sessionId);
+    });
   }
 
   /** The stored row and its session’s public id. Throws TaskNotFound, also for a task of another tenant. */
@@ -144,7 +157,7 @@ export class Tasks {
   async wait(principal: Principal, taskId: string, waitMs: number, signal: AbortSignal): Promise<Task> {
     const live = this.#liveByName.get(nameOf(principal.tenant, taskId));
     if (live) await settledWithin(live.done, waitMs, signal, this.#stopping.signal);
-    return (live && this.#view.showEnded(live)) ?? this.get(principal, taskId);
+    return (live && this.#view.showEnded(live)) ?? this.get(principal, taskId, signal);
   }
 
   async list(filter: TaskFilter, sessionId: string): Promise<{ items: Task[]; last: TaskRow | undefined }> {

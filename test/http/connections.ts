@@ -5,6 +5,7 @@ import Fastify from 'fastify';
 import t, { type Test } from 'tap';
 import { cutConnectionsWhenClosing } from '../../src/http/connections.js';
 import { deferred } from '../../src/lib/deferred.js';
+import { startService, until } from '../helpers/world.js';
 
 async function listen(t: Test, { lastRequestsMs = 60_000 } = {}) {
   const app = Fastify();
@@ -71,4 +72,27 @@ t.test('a request without end is cut off in the end', async (t) => {
   await slow.closed;
   t.equal(slow.heard(), '');
   reply.resolve('too late');
+});
+
+t.test('connections beyond the bound are closed as they come, and room comes back', async (t) => {
+  const world = await startService(t, { MAX_CONNECTIONS: '3' });
+  const { port, hostname } = new URL(world.url);
+  const open = async () => {
+    const socket = connect(Number(port), hostname);
+    t.teardown(() => socket.destroy());
+    socket.on('error', () => {});
+    const isClosed = new Promise<boolean>((resolve) => socket.once('close', () => resolve(true)));
+    socket.write('GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n');
+    const isServed = once(socket, 'data').then(() => false);
+    return { socket, isRefused: await Promise.race([isClosed, isServed.catch(() => true)]) };
+  };
+  const first = await open();
+  const others = [await open(), await open()];
+  t.same(
+    [first, ...others].map(({ isRefused }) => isRefused),
+    [false, false, false],
+  );
+  t.equal((await open()).isRefused, true);
+  first.socket.destroy();
+  await until(async () => !(await open()).isRefused);
 });
