@@ -33,6 +33,7 @@ import { requireAllowed, resolveConstraints, type TaskLimits } from './constrain
 import { type EndedTask, Executor } from './executor.js';
 import { endLostTask } from './interrupted.js';
 import { KILL_REPLY_MS, LiveTask } from './live-task.js';
+import { LiveTasks } from './live-tasks.js';
 import { QueueNews } from './queue-news.js';
 import { type QueueFacts, taskRecord } from './record.js';
 import { SESSION_OPEN, type TaskFilter, type TaskRepository } from './repository.js';
@@ -73,10 +74,7 @@ export class Tasks {
   readonly #view: TaskView;
   readonly #news: QueueNews;
   readonly #showing = new Semaphore(SHOWN_AT_ONCE);
-  /** Tasks that have not ended, by internal id. */
-  readonly #live = new Map<string, LiveTask>();
-  /** The same, by tenant and public id. */
-  readonly #liveByName = new Map<string, LiveTask>();
+  readonly #live: LiveTasks;
   /** Aborted when the service stops: takes no tasks, and nobody waits for one any more. */
   readonly #stopping = lastingController();
 
@@ -86,6 +84,7 @@ export class Tasks {
     this.#executor = new Executor(options);
     this.#view = new TaskView(options.repository, options.tools);
     this.#news = new QueueNews(options);
+    this.#live = new LiveTasks(options.admission);
   }
 
   /** Accepts a task: when this resolves it is stored and will end exactly once. `extra` is stored with it. */
@@ -113,7 +112,7 @@ export class Tasks {
     const limits = resolveConstraints(constraints, live.limits);
     this.#options.admission.requireRoom(live, row);
     const task = this.#liveTask(row, submission.arguments, live, limits);
-    this.#remember(task);
+    this.#live.admit(task);
     const kind = row.background ? 'background' : 'lane';
     live.accepting[kind] += 1;
     let firstSeq: number;
@@ -122,7 +121,7 @@ export class Tasks {
         this.#acceptedInSpiteOf(error, row),
       );
     } catch (error) {
-      this.#forget(task);
+      this.#live.forget(task);
       task.markDone();
       if (error instanceof UnitRejected && error.label === SESSION_OPEN)
         throw new SessionEnded(sessionId, live.state);
@@ -155,7 +154,7 @@ export class Tasks {
 
   /** The task, as soon as it has ended, or as it is after `waitMs`. */
   async wait(principal: Principal, taskId: string, waitMs: number, signal: AbortSignal): Promise<Task> {
-    const live = this.#liveByName.get(nameOf(principal.tenant, taskId));
+    const live = this.#live.byName(principal.tenant, taskId);
     if (live) await settledWithin(live.done, waitMs, signal, this.#stopping.signal);
     return (live && this.#view.showEnded(live)) ?? this.get(principal, taskId, signal);
   }
@@ -172,7 +171,8 @@ export class Tasks {
   async cancel(principal: Principal, taskId: string, reason?: string): Promise<CancelResult> {
     const startedAt = performance.now();
     const live =
-      this.#findLive(principal, taskId) ?? this.#live.get((await this.#find(principal, taskId)).row.id);
+      this.#live.byName(principal.tenant, taskId) ??
+      this.#live.byId((await this.#find(principal, taskId)).row.id);
     const recorded = live?.ending.record({ cause: 'cancelled', ...(reason ? { reason } : {}) }) ?? false;
     if (live) {
       this.#endIfQueued(live);
@@ -190,7 +190,7 @@ export class Tasks {
 
   /** Hands bytes to the running program. Throws TaskNotRunning or StdinClosed. */
   async writeStdin(principal: Principal, taskId: string, bytes: Uint8Array, close: boolean): Promise<void> {
-    const live = this.#findLive(principal, taskId);
+    const live = this.#live.byName(principal.tenant, taskId);
     if (!live) throw new TaskNotRunning(taskId, (await this.#find(principal, taskId)).row.status);
     if (live.facts.arguments.stdinOpen !== true) throw new StdinClosed(taskId);
     if (!live.exec) throw new TaskNotRunning(taskId, live.status);
@@ -210,7 +210,7 @@ export class Tasks {
 
   /** Ends every task of a session as `sessionEnded`; resolves when all are over. */
   async endAllOf(session: LiveSession): Promise<void> {
-    const tasks = [...this.#live.values()].filter((task) => task.session === session);
+    const tasks = this.#live.ofSession(session);
     for (const task of tasks) {
       task.ending.record({ cause: 'sessionEnded' });
       this.#endIfQueued(task);
@@ -221,9 +221,8 @@ export class Tasks {
 
   /** Ends what may be writing as `diskLimit`, since the disk of the service is almost full. */
   endWriters({ code, message }: DiskAlmostFull): void {
-    for (const task of this.#live.values()) {
-      if (task.status === 'running' && !task.tool.addsNothing)
-        task.ending.record({ cause: 'diskLimit', code, message });
+    for (const task of this.#live.running()) {
+      if (!task.tool.addsNothing) task.ending.record({ cause: 'diskLimit', code, message });
     }
   }
 
@@ -252,18 +251,20 @@ export class Tasks {
   async drain(graceMs: number, hurry: AbortSignal): Promise<void> {
     this.#stopping.abort();
     for (const live of this.#options.sessions.allLive) live.lane.hold();
-    const running = [...this.#live.values()].filter((task) => task.status === 'running');
+    const running = this.#live.running();
     const all = Promise.all(running.map((task) => task.done));
     if (await settledWithin(all, graceMs, hurry)) return;
     for (const task of running) task.ending.record({ cause: 'interrupted' });
     if (await settledWithin(all, KILL_MS)) return;
-    const unkilled = running.filter((task) => this.#live.has(task.facts.id)).map(({ facts }) => facts.taskId);
+    const unkilled = running
+      .filter((task) => this.#live.byId(task.facts.id))
+      .map(({ facts }) => facts.taskId);
     this.#options.log.error({ taskIds: unkilled }, 'tasks could not be killed');
   }
 
   #run(task: LiveTask): Promise<void> {
     this.#leaveQueue(task);
-    return this.#executor.execute(task).finally(() => this.#forget(task));
+    return this.#executor.execute(task).finally(() => this.#live.forget(task));
   }
 
   #leaveQueue(task: LiveTask): void {
@@ -271,21 +272,8 @@ export class Tasks {
     this.#news.moved(task.session);
   }
 
-  #remember(task: LiveTask): void {
-    this.#live.set(task.facts.id, task);
-    this.#options.admission.enter(task);
-    this.#liveByName.set(nameOf(task.facts.tenant, task.facts.taskId), task);
-  }
-
-  #forget(task: LiveTask): void {
-    this.#options.admission.ended(task);
-    this.#live.delete(task.facts.id);
-    const name = nameOf(task.facts.tenant, task.facts.taskId);
-    if (this.#liveByName.get(name) === task) this.#liveByName.delete(name);
-  }
-
   #enqueue(task: LiveTask): void {
-    this.#remember(task);
+    this.#live.accepted(task);
     if (task.ending.first) this.#endUnstarted(task);
     else if (task.facts.background) task.session.lane.addBackground(task);
     else task.session.lane.add(task);
@@ -297,7 +285,7 @@ export class Tasks {
 
   #endUnstarted(task: LiveTask): void {
     this.#leaveQueue(task);
-    void this.#executor.endUnstarted(task).finally(() => this.#forget(task));
+    void this.#executor.endUnstarted(task).finally(() => this.#live.forget(task));
   }
 
   /** Resolves with the number of its first event. */
@@ -374,7 +362,7 @@ export class Tasks {
   }
 
   #queueOf(id: string): QueueFacts {
-    const task = this.#live.get(id);
+    const task = this.#live.byId(id);
     const queuePosition = task?.session.lane.position(task);
     if (!task || !queuePosition) return {};
     return { queuePosition, ...this.#estimate(task.session, queuePosition) };
@@ -383,12 +371,6 @@ export class Tasks {
   #estimate({ lane }: LiveSession, position: number): Pick<QueueFacts, 'estimatedWaitMs'> {
     const estimatedWaitMs = lane.waitMs(position);
     return estimatedWaitMs === undefined ? {} : { estimatedWaitMs };
-  }
-
-  /** The task, from memory, while it is not over; not before it is stored. */
-  #findLive(principal: Principal, taskId: string): LiveTask | undefined {
-    const live = this.#liveByName.get(nameOf(principal.tenant, taskId));
-    return live && live.row.first_seq > 0 ? live : undefined;
   }
 
   async #find(principal: Principal, taskId: string): Promise<{ row: TaskRow; sessionId: string }> {
@@ -401,8 +383,4 @@ export class Tasks {
   #show(row: TaskRow, sessionId: string): Promise<Task> {
     return this.#view.show(row, sessionId, this.#queueOf(row.id));
   }
-}
-
-function nameOf(tenant: string, taskId: string): string {
-  return `${tenant}/${taskId}`;
 }

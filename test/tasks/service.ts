@@ -440,3 +440,21 @@ t.test('tasks that are sent together are told different places', async (t) => {
     [0, 0, 1, 2, 3],
   );
 });
+
+t.test('of equal submissions that come at once the one that was taken can be waited for', async (t) => {
+  const world = await startService(t, { MAX_QUEUED_TASKS: '1000' });
+  const { sessionId } = await world.session();
+  const blocker = await world.submit(sessionId, 'run.command', { command: 'sleep 600' });
+  const path = `/v1/sessions/${sessionId}/tasks`;
+  for (let n = 0; n < 100; n += 1) {
+    const taskId = `equal-${n}`;
+    const body = { taskId, tool: 'echo', arguments: { message: 'm' } };
+    const replies = await Promise.all(Array.from({ length: 12 }, () => world.call('POST', path, body)));
+    for (const { status } of replies) if (status !== 202) t.equal(status, 202);
+    const waiting = world.call<Task>('GET', `/v1/tasks/${taskId}?wait=60`);
+    await world.call('POST', `/v1/tasks/${taskId}/cancel`, {});
+    const { status } = (await waiting).body;
+    if (status !== 'cancelled') t.equal(status, 'cancelled', `round ${n}`);
+  }
+  t.match(await world.call('POST', `/v1/tasks/${blocker.taskId}/cancel`, {}), { status: 200 });
+});
