@@ -55,6 +55,8 @@ export class Agent {
   #bridge = deferred();
   #held: Promise<void>[] = [];
   #why: string | undefined;
+  /** What asked it was told so. */
+  #hasEnded = false;
   #failedTries = 0;
   #silentTicks = 0;
   readonly #tick: NodeJS.Timeout;
@@ -105,6 +107,10 @@ export class Agent {
 
   /** Starts the program as soon as a confined process waits for it. */
   run(exec: ProgramExec): void {
+    if (this.#hasEnded) {
+      void this.#notBegun(exec);
+      return;
+    }
     this.#touch();
     this.#asking.push(exec);
     this.#serve();
@@ -154,10 +160,8 @@ export class Agent {
     this.#bridge.reject(why);
     this.#helper?.close(why);
     this.#waiting.close();
-    for (const exec of this.#asking.splice(0)) {
-      if (this.#options.notBegun) this.#options.notBegun(exec, why.message);
-      else await exec.sandboxDied(why.message);
-    }
+    this.#hasEnded = true;
+    for (const exec of this.#asking.splice(0)) await this.#notBegun(exec);
     for (const { exec, group } of [...this.#running.values()]) {
       await exec.sandboxDied(why.message);
       this.#remove(group);
@@ -165,6 +169,13 @@ export class Agent {
     this.#running.clear();
     await Promise.allSettled([...this.#ending]);
     return this.#why;
+  }
+
+  /** Nothing runs it here any more. */
+  async #notBegun(exec: ProgramExec): Promise<void> {
+    const why = `the sandbox ended: ${this.#why}`;
+    if (this.#options.notBegun) this.#options.notBegun(exec, why);
+    else await exec.sandboxDied(why);
   }
 
   #receive(parser: FrameParser, chunk: Buffer): void {
@@ -259,6 +270,21 @@ export class Agent {
   }
 
   #processDoesNotWait(id: number, payload: Buffer): void {
+    const running = this.#running.get(id);
+    if (running && !running.exec.isSettled) {
+      // It was chosen for a program and went before it had the request: the agent knows nothing of that program.
+      this.#running.delete(id);
+      this.#remove(running.group);
+      running.exec.settle({
+        how: {
+          kind: 'spawnFailed',
+          code: 'EAGAIN',
+          message: 'the process that waited for this program ended before the program began; submit it again',
+        },
+        processesKilled: 0,
+      });
+      return;
+    }
     this.#remove(this.#waiting.remove(id)?.group);
     if (this.#waiting.knows(id)) return;
     this.#failedTries += 1;
@@ -289,6 +315,7 @@ export class Agent {
       await group?.limitMemory(exec.memoryBytes).catch((error: unknown) => {
         this.#options.log.warn({ err: error }, 'no memory limit for a program');
       });
+      if (!this.#running.has(id)) return;
       if (exec.isSettled) return this.#giveBack(id, group);
     }
     exec.begin(this.#hostOf(id, group));
@@ -324,6 +351,7 @@ export class Agent {
     const running = this.#running.get(id);
     if (!running) return;
     const { exec, group } = running;
+    if (!exec.hasBegun) throw new ProtocolError('a program ended that was not begun');
     const report: unknown = JSON.parse(payload.toString('utf8'));
     const ending = exec.exited(report).then(() => {
       if (!exec.isSettled) return;

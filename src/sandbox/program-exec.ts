@@ -70,6 +70,11 @@ export class ProgramExec implements Exec {
     return this.#saidNoSpace;
   }
 
+  /** The agent was asked to run it. */
+  get hasBegun(): boolean {
+    return this.#host !== undefined;
+  }
+
   get isSettled(): boolean {
     return this.#isSettled;
   }

@@ -263,3 +263,45 @@ t.test('messages to the helper are bounded by what it has taken', async (t) => {
   t.not(agent.connectHelper(), channel, 'a new one');
   await t.rejects(channel.send(Buffer.from('x')), { message: 'the file helper ended' });
 });
+
+t.test('a program that is given to an agent which has ended is told so', async (t) => {
+  const { agent, die } = fakeAgent(t);
+  die('gone');
+  await agent.ended;
+  const exec = program();
+  agent.run(exec);
+  t.match(await exec.ended, { how: { kind: 'sandboxDied', message: /gone/ }, processesKilled: 0 });
+});
+
+t.test('a process that goes after it was chosen costs its program and nobody else', async (t) => {
+  const { agent, say, exec } = await started(t);
+  const other = program();
+  agent.run(other);
+  say('n', 5, { error: 'it ended before it was asked for' });
+  t.match(await exec.ended, { how: { kind: 'spawnFailed', code: 'EAGAIN' }, processesKilled: 0 });
+  say('N', 6, { keeper: 4 });
+  await until(() => other.hasBegun);
+  say('X', 6, EXITED);
+  t.match(await other.ended, { how: { kind: 'exited', exitCode: 0 } });
+  t.notOk(agent.isGone);
+});
+
+t.test('an end of a program that was not begun costs the sandbox and not the service', async (t) => {
+  const limiting = deferred<void>();
+  const group = { limitMemory: () => limiting.promise, remove: async () => {}, oomKills: () => 0 };
+  const { agent, say } = fakeAgent(t, { group: group as never });
+  const exec = new ProgramExec(
+    Buffer.from('{}'),
+    64 * 2 ** 20,
+    { stdin: Buffer.alloc(0), stdinOpen: false },
+    () => {},
+  );
+  agent.run(exec);
+  say('N', 5, { keeper: 3 });
+  await until(() => agent.isBusy && !agent.isGone);
+  await new Promise(setImmediate);
+  say('X', 5, EXITED);
+  t.equal(await agent.ended, 'its agent spoke nonsense');
+  limiting.resolve();
+  t.match(await exec.ended, { how: { kind: 'sandboxDied' }, processesKilled: 0 });
+});
