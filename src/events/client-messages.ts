@@ -89,27 +89,54 @@ export interface MessageHandler<M> {
   handle(message: M): void | Promise<void>;
   /** Bad messages and failed ones come here. */
   refuse(error: unknown): void;
+  /** Too many bad messages came in a row: the socket is to be closed. */
+  giveUp(): void;
 }
 
 /** From so many waiting messages on the client is not read until they are handled. */
 const MAX_WAITING = 16;
+/** A client that was refused so often, with nothing right between, is closed with 1008: it does not understand us. */
+const MAX_REFUSED_IN_A_ROW = 50;
 
-/** Must be called in the turn in which the socket was opened, or early messages are lost. */
+/** Must be called in the turn in which the socket was opened, or early messages are lost. Messages are handled one after
+ *  the other, in a loop and not in a chain of promises: V8 walks all the rest of a chain for the stack of each error. */
 export function handleMessages<M extends { op: string }>(
   socket: WebSocket,
   handler: MessageHandler<M>,
 ): void {
-  let waiting = 0;
-  let lane = Promise.resolve();
+  const waiting: string[] = [];
+  let isHandling = false;
+  let refusedInARow = 0;
+
+  async function handleOne(text: string): Promise<void> {
+    try {
+      await handler.handle(parseMessage<M>(text, handler.checks));
+      refusedInARow = 0;
+    } catch (error) {
+      refusedInARow += 1;
+      handler.refuse(error);
+      // Thousands of bad ones come with one read: others get their turns between them.
+      await new Promise(setImmediate);
+    }
+  }
+
+  async function handleAll(): Promise<void> {
+    isHandling = true;
+    for (let text = waiting.shift(); text !== undefined; text = waiting.shift()) {
+      await handleOne(text);
+      if (refusedInARow >= MAX_REFUSED_IN_A_ROW) {
+        waiting.length = 0;
+        handler.giveUp();
+      }
+      if (waiting.length < MAX_WAITING && socket.isPaused) socket.resume();
+    }
+    isHandling = false;
+  }
+
   socket.on('message', (data: RawData, isBinary: boolean) => {
-    waiting += 1;
-    if (waiting === MAX_WAITING) socket.pause();
-    lane = lane
-      .then(() => handler.handle(parseMessage<M>(isBinary ? '' : data.toString(), handler.checks)))
-      .catch((error: unknown) => handler.refuse(error))
-      .then(() => {
-        waiting -= 1;
-        if (waiting === MAX_WAITING - 1 && socket.isPaused) socket.resume();
-      });
+    if (socket.readyState !== socket.OPEN) return;
+    waiting.push(isBinary ? '' : data.toString());
+    if (waiting.length >= MAX_WAITING) socket.pause();
+    if (!isHandling) void handleAll();
   });
 }

@@ -58,6 +58,7 @@ class Dashboard {
       checks: this.#options.checks,
       handle: (message) => this.#obey(message),
       refuse: (error) => void refuse(this.#options, error),
+      giveUp: () => connection.refuse(CLOSE.notAllowed),
     });
     const stopWatching = reader.watch((published) => this.#notice(published));
     connection.gone.addEventListener('abort', this.#wakeup.wake);

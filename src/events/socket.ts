@@ -49,6 +49,7 @@ export async function serveEvents(options: EventSocketOptions): Promise<void> {
     checks: options.checks,
     handle: async (message) => obey(options, await view, message),
     refuse: (error) => void refuse(options, error),
+    giveUp: () => connection.refuse(CLOSE.notAllowed),
   });
   try {
     const signal = connection.gone;

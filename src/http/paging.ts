@@ -58,7 +58,7 @@ export function listQuery(filters: Readonly<Record<string, readonly string[]>>) 
     {
       additionalProperties: false,
       patternProperties: {
-        '^metadata\\..{1,128}$': Type.String({
+        '^metadata\\.[\\s\\S]{1,128}$': Type.String({
           description: '`metadata.KEY=VALUE`: only those with this label.',
         }),
       },
@@ -80,7 +80,7 @@ export function listRequest(query: object): ListRequest {
   return {
     limit,
     ...(cursor === undefined ? {} : { before: decodeCursor(cursor) }),
-    ...(createdAfter === undefined ? {} : { createdAfter: Date.parse(createdAfter) }),
+    ...(createdAfter === undefined ? {} : { createdAfter: parseTime(createdAfter) }),
     metadata: entries
       .filter(([name]) => name.startsWith(METADATA))
       .map(([name, value]) => ({ key: name.slice(METADATA.length), value })),
@@ -88,6 +88,16 @@ export function listRequest(query: object): ListRequest {
       entries.filter(([name]) => !name.startsWith(METADATA)).map(([name, value]) => [name, value.split(',')]),
     ),
   };
+}
+
+/** Milliseconds since 1970. A leap second is a valid time of RFC 3339, and none that JavaScript knows. */
+function parseTime(createdAfter: string): number {
+  const time = Date.parse(createdAfter);
+  if (Number.isNaN(time)) {
+    const rule = 'must be a time whose seconds are at most 59, e.g. 2026-11-22T21:03:05Z';
+    throw new ValidationFailed([{ where: '/query/createdAfter', given: createdAfter, rule }]);
+  }
+  return time;
 }
 
 /** The reply of a list, as a component of this name. */

@@ -46,7 +46,10 @@ export function checkCompiler(schemas: Schemas, kind: 'json' | 'text') {
   return (schema: unknown, where: string): Check => {
     let isValid: Validator | undefined;
     let listErrors: Validator | undefined;
+    const numbers = kind === 'text' ? numericMembers(schema) : [];
     return (data) => {
+      const malformed = malformedNumbers(numbers, data, where);
+      if (malformed.length > 0) return malformed;
       first ??= compiler(false);
       isValid ??= first({ schema } as never) as unknown as Validator;
       if (isValid(data)) return [];
@@ -56,6 +59,33 @@ export function checkCompiler(schemas: Schemas, kind: 'json' | 'text') {
       return toViolations(listErrors(data) ? isValid.errors! : listErrors.errors!, where);
     };
   };
+}
+
+interface NumericMember {
+  readonly name: string;
+  readonly isInteger: boolean;
+}
+
+/** The members of a query, of parameters or of headers that are to become numbers. */
+function numericMembers(schema: unknown): NumericMember[] {
+  const { properties = {} } = schema as { properties?: Record<string, { type?: unknown }> };
+  return Object.entries(properties).flatMap(([name, { type }]) =>
+    type === 'integer' || type === 'number' ? [{ name, isInteger: type === 'integer' }] : [],
+  );
+}
+
+/** JavaScript reads `Infinity`, `0x10`, `1e1000` and ` 5` as numbers; a client means a plain decimal one. */
+function malformedNumbers(members: readonly NumericMember[], data: unknown, where: string): Violation[] {
+  return members.flatMap(({ name, isInteger }) => {
+    const given = (data as Record<string, unknown> | undefined)?.[name];
+    if (typeof given !== 'string') return [];
+    const form = isInteger ? /^-?[0-9]{1,15}$/ : /^-?[0-9]{1,15}(\.[0-9]{1,15})?$/;
+    if (form.test(given)) return [];
+    const rule = isInteger
+      ? 'must be a whole number in decimal digits, e.g. 50'
+      : 'must be a number in decimal digits, e.g. 2.5';
+    return [{ where: `${where}/${name}`, given, rule }];
+  });
 }
 
 interface Validator {

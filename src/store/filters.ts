@@ -1,9 +1,10 @@
-// Conditions that several lists share, in SQL that SQLite and Postgres both read.
+// Conditions that several lists share.
 import { sql } from 'kysely';
 
-/** The value of one label in a row's `metadata`. */
+/** The value of one label in a row's `metadata`. The key is compared with the keys that are there: `metadata ->> key`
+ *  would take `$.a`, `[0]` or `1` for a path into the document. */
 export function metadataValue(key: string) {
-  return sql<string>`metadata ->> ${key}`;
+  return sql<string>`(select value from json_each(metadata) where key = ${key})`;
 }
 
 /** Rows that come after this one in a list with the newest first. */

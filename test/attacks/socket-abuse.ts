@@ -181,6 +181,20 @@ t.test('sockets that are abused are closed, and nothing else is', async (t) => {
     t.ok(await isFine());
   });
 
+  await t.test(
+    'ten-thousand-bad-messages: in one write, others are answered and the socket is closed',
+    async (t) => {
+      // The shortest frame there is: an empty text, masked.
+      const empty = Buffer.from([0x81, 0x80, ...MASK]);
+      const flood = Buffer.concat(Array.from({ length: 10_000 }, () => empty));
+      const sockets = await Promise.all(Array.from({ length: 5 }, () => upgraded(events)));
+      const codes = sockets.map(closeCode);
+      for (const socket of sockets) socket.write(flood);
+      t.ok(await isFine());
+      t.same(await Promise.all(codes), [1008, 1008, 1008, 1008, 1008]);
+    },
+  );
+
   await t.test('half-upgrades: hundreds that never finish hold up nobody', async (t) => {
     const open = Array.from({ length: 200 }, () => {
       const socket = openRaw(world.url);

@@ -1,5 +1,6 @@
 import t from 'tap';
 import { listQuery, listRequest, toPage } from '../../src/http/paging.js';
+import { startService } from '../helpers/world.js';
 
 const id = 'ses_06g4k2m8s5t7v9x1z3b5d7f9h1';
 
@@ -58,4 +59,57 @@ t.test('a filter takes its own values and no others', async (t) => {
   const matches = (text: string) => new RegExp(tool!.pattern!, 'u').test(text);
   t.ok(matches('echo') && matches('fs.read,echo'));
   t.notOk(matches('fsxread') || matches('echo,') || matches('') || matches('echo,other'));
+});
+
+t.test('a time that JavaScript does not know is refused, not taken for never', async (t) => {
+  t.throws(() => listRequest({ createdAfter: '2026-06-30T23:59:60Z' }), {
+    code: 'VALIDATION_FAILED',
+    errors: [{ where: '/query/createdAfter', given: '2026-06-30T23:59:60Z' }],
+  });
+});
+
+t.test('labels are found by their keys, whatever these are made of', async (t) => {
+  const world = await startService(t);
+  const keys = [
+    '$',
+    '$foo',
+    '$.plain',
+    'plain',
+    '1',
+    '2024',
+    '[0]',
+    'a"b',
+    "a'b",
+    'back\\slash',
+    'new\nline',
+    'a.b',
+    '#',
+    'ü',
+    '__proto',
+    '%',
+    '?',
+  ];
+  const created = new Map<string, string>();
+  for (const key of keys) {
+    const { sessionId } = await world.session({ metadata: { [key]: 'yes' } });
+    created.set(key, sessionId);
+    await world.run(sessionId, 'echo', { message: 'm' }, { metadata: { [key]: 'task' } });
+  }
+  for (const [key, sessionId] of created) {
+    const name = encodeURIComponent(key);
+    const found = await world.call<{ items: { sessionId: string }[] }>(
+      'GET',
+      `/v1/sessions?metadata.${name}=yes`,
+    );
+    t.same(
+      found.body.items?.map((item) => item.sessionId),
+      [sessionId],
+      `sessions with ${JSON.stringify(key)}`,
+    );
+    const tasks = await world.call<{ items: unknown[] }>(
+      'GET',
+      `/v1/sessions/${sessionId}/tasks?metadata.${name}=task`,
+    );
+    t.equal(tasks.body.items?.length, 1, `tasks with ${JSON.stringify(key)}`);
+  }
 });
