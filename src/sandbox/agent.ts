@@ -15,6 +15,7 @@ import {
   ProtocolError,
   TO_AGENT,
 } from './protocol.js';
+import type { ExecEnd } from './sandbox.js';
 import { type Waiting, WaitingProcesses } from './waiting.js';
 
 export type { HelperChannel } from './helper-channel.js';
@@ -275,14 +276,7 @@ export class Agent {
       // It was chosen for a program and went before it had the request: the agent knows nothing of that program.
       this.#running.delete(id);
       this.#remove(running.group);
-      running.exec.settle({
-        how: {
-          kind: 'spawnFailed',
-          code: 'EAGAIN',
-          message: 'the process that waited for this program ended before the program began; submit it again',
-        },
-        processesKilled: 0,
-      });
+      running.exec.settle(noProcess('the one that waited ended before the program began'));
       return;
     }
     this.#remove(this.#waiting.remove(id)?.group);
@@ -291,12 +285,7 @@ export class Agent {
     if (this.#failedTries < MAX_FAILED_TRIES) return;
     const said = payload.toString('utf8').slice(0, 2000);
     this.#options.log.warn({ said }, 'no process for a program');
-    for (const exec of this.#asking.splice(0)) {
-      exec.settle({
-        how: { kind: 'spawnFailed', code: 'EAGAIN', message: `no process could be made: ${said}` },
-        processesKilled: 0,
-      });
-    }
+    for (const exec of this.#asking.splice(0)) exec.settle(noProcess(said));
     this.#failedTries = 0;
   }
 
@@ -402,3 +391,9 @@ export class Agent {
 }
 
 const EMPTY = new Uint8Array(0);
+
+/** The end of a program for which there is no process; it may be submitted again. */
+function noProcess(why: string): ExecEnd {
+  const message = `no process could be made: ${why}`;
+  return { how: { kind: 'spawnFailed', code: 'EAGAIN', message }, processesKilled: 0 };
+}
