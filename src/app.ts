@@ -164,6 +164,7 @@ export async function buildApp(
   foundations.ownAddresses = () => listeningOn(server);
   let starting: Promise<void> | undefined;
   let closing: Promise<void> | undefined;
+  let endings: Promise<void> | undefined;
   const hurry = new AbortController();
   guardAccess(server, {
     apiKeys: config.API_KEYS,
@@ -237,7 +238,11 @@ export async function buildApp(
       () => freeSpace.start(),
       () => sessions.recover(),
       () => tasks.recover(),
-      () => sessions.finishEnds(),
+      () => sessions.endLost(),
+      // Not waited for: checkpoints of ends may take minutes, and the service answers meanwhile.
+      () => {
+        endings = sessions.finishEnds();
+      },
       () => driver.keepSpares(),
       () => sweeper.start(),
       () => usage.start(),
@@ -253,6 +258,7 @@ export async function buildApp(
     sessions.stopIntake();
     checkpoints.close();
     await starting?.catch(() => {});
+    await endings;
     await tasks.drain(config.SHUTDOWN_GRACE_SECONDS * 1000, hurry.signal);
     await server.close();
     await sweeper.close();

@@ -2,6 +2,7 @@
 import { type Static, Type } from '@sinclair/typebox';
 import { closed, nullable, stringEnum, Timestamp } from '../lib/typebox.js';
 import { CreateSession, SessionId } from '../sessions/schema.js';
+import { MAX_PACKAGES } from './survey.js';
 
 export const CheckpointId = Type.String({
   pattern: '^ckp_[0-9a-z]{26}$',
@@ -35,7 +36,8 @@ export const Checkpoint = closed(
     }),
     sha256: Type.String({ pattern: '^[0-9a-f]{64}$', description: 'Of the archive.' }),
     installedPackages: Type.Array(closed({ name: Type.String(), version: Type.String() }), {
-      description: 'Packages in the session’s virtual environment, by name.',
+      maxItems: MAX_PACKAGES,
+      description: `Packages in the session’s virtual environment, by name; at most ${MAX_PACKAGES}.`,
     }),
     changes: nullable(
       closed({

@@ -343,20 +343,29 @@ export class Sessions {
       await driver.sweep(new Set(rows.filter((row) => !removed.has(row)).map(({ id }) => id)));
   }
 
-  /** Ends the sessions whose end the last run had begun, and those without a workspace; after their tasks were brought back. */
-  async finishEnds(): Promise<void> {
-    const begun = this.allLive.filter((live) => live.row.state === 'terminating');
-    const ends = [
-      ...this.#unattached
+  /** Ends the sessions whose workspaces are gone; after their tasks have ended. */
+  async endLost(): Promise<void> {
+    await this.#settleEnds(
+      this.#unattached
         .splice(0)
         .map((end) => this.#store(end, endOfUnattached(this.#options.repository, end, this.#now()))),
-      ...begun.map((live) =>
+    );
+  }
+
+  /** Ends what the last run had begun to end. Their checkpoints may take minutes. */
+  async finishEnds(): Promise<void> {
+    const begun = this.allLive.filter((live) => live.row.state === 'terminating');
+    await this.#settleEnds(
+      begun.map((live) =>
         this.end(live, {
           reason: live.row.state_reason ?? 'deleted',
           checkpointName: live.row.end_checkpoint,
         }),
       ),
-    ];
+    );
+  }
+
+  async #settleEnds(ends: readonly Promise<unknown>[]): Promise<void> {
     for (const ended of await Promise.allSettled(ends)) {
       if (ended.status === 'rejected')
         this.#options.log.error({ err: ended.reason }, 'session could not be ended');

@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
+import type { Session } from '../../src/sessions/schema.js';
 import { emptyDirectory } from '../helpers/directory.js';
 import { killRounds } from '../helpers/kill-rounds.js';
 import { startProcess } from '../helpers/service-process.js';
@@ -36,7 +37,10 @@ t.test(
 
     const second = startProcess(t, dataDir);
     const { address } = await second.line('listening');
-    const session = (await (await fetch(`${address}/v1/sessions/ending`)).json()) as { checkpointId: string };
+    const session = await until(async () => {
+      const found = (await (await fetch(`${address}/v1/sessions/ending`)).json()) as Session;
+      return found.state !== 'terminating' && found;
+    });
     t.match(session, { state: 'terminated', stateReason: 'deleted', checkpointId: /^ckp_/ });
     t.same(
       (await readdir(checkpoints)).filter((name) => name.endsWith('.tar.gz')),

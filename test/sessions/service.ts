@@ -5,7 +5,7 @@ import t from 'tap';
 import type { Session } from '../../src/sessions/schema.js';
 import { SqliteStore } from '../../src/store/sqlite.js';
 import type { Task } from '../../src/tasks/schema.js';
-import { eventsOf, startService, until } from '../helpers/world.js';
+import { eventsOf, startService, until, type World } from '../helpers/world.js';
 
 const SLEEP = { code: 'import time; time.sleep(60)' };
 
@@ -350,6 +350,13 @@ t.test('a delete whose checkpoint fails leaves the session and its files', async
   });
 });
 
+/** Ends that a crash cut off are finished while the service answers already. */
+const whenTerminated = (world: World, sessionId: string) =>
+  until(async () => {
+    const { body } = await world.call<Session>('GET', `/v1/sessions/${sessionId}`);
+    return body.state === 'terminated';
+  });
+
 t.test('an end that a crash cut off after its checkpoint takes no other, of what was left', async (t) => {
   const world = await startService(t);
   const { sessionId } = await world.session();
@@ -374,6 +381,7 @@ t.test('an end that a crash cut off after its checkpoint takes no other, of what
     ]);
     await store.close();
   });
+  await whenTerminated(world, sessionId);
   t.match(await world.call('GET', `/v1/sessions/${sessionId}`), {
     body: { state: 'terminated', stateReason: 'deleted', checkpointId: taken.body.checkpointId },
   });
@@ -394,6 +402,7 @@ t.test('an end that a crash cut off while it removed the workspace is an end lik
     await store.close();
     await rm(join(workspaces, id, 'workspace'), { recursive: true });
   });
+  await whenTerminated(world, sessionId);
   t.match(await world.call('GET', `/v1/sessions/${sessionId}`), {
     body: { state: 'terminated', stateReason: 'idle' },
   });
