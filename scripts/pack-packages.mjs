@@ -21,6 +21,7 @@ const PACKAGES = [
   'env-schema',
   'fastify',
   'kysely',
+  'negotiator',
   'pino',
   'pino-pretty',
   'prom-client',

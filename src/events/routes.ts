@@ -2,6 +2,7 @@
 import websocket from '@fastify/websocket';
 import { Type } from '@sinclair/typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import Negotiator from 'negotiator';
 import type { WebSocket } from 'ws';
 import { TooManyReaders } from '../errors.js';
 import { problemDocument, toPublicError } from '../http/problem.js';
@@ -26,6 +27,7 @@ import { sseStream } from './sse.js';
 
 const MAX_CLIENT_MESSAGE_BYTES = 1024 * 1024;
 const DEFAULT_PAGE = 200;
+const EVENT_STREAM = 'text/event-stream';
 
 export interface EventRoutesOptions extends TaskDoor {
   readonly reader: Reader;
@@ -81,6 +83,13 @@ type EventsRequest = FastifyRequest<{
   Headers: { 'last-event-id'?: number };
 }>;
 
+/** Whether the client prefers server-sent events to JSON (RFC 9110, 12.5.1); who accepts both alike gets JSON unless it
+ *  names the stream first. */
+function wantsStream(request: FastifyRequest): boolean {
+  const types = new Negotiator(request.raw).mediaTypes(['application/json', EVENT_STREAM]);
+  return types[0] === EVENT_STREAM;
+}
+
 export async function eventRoutes(app: Server, options: EventRoutesOptions): Promise<void> {
   const { reader, places, pingMs = 20_000, commentMs = 15_000 } = options;
   const named = [
@@ -119,9 +128,8 @@ export async function eventRoutes(app: Server, options: EventRoutesOptions): Pro
 
   async function sendEvents(request: EventsRequest, reply: FastifyReply, view: View) {
     const { after = 0, limit = DEFAULT_PAGE, wait = 0 } = request.query;
-    if (request.headers.accept?.includes('text/event-stream')) {
-      return sendStream(request, reply, view, request.headers['last-event-id'] ?? after);
-    }
+    reply.header('vary', 'Accept');
+    if (wantsStream(request)) return sendStream(request, reply, view);
     const waiting = new AbortController();
     const stopWaiting = () => waiting.abort();
     reply.raw.once('close', stopWaiting);
@@ -137,7 +145,8 @@ export async function eventRoutes(app: Server, options: EventRoutesOptions): Pro
     }
   }
 
-  async function sendStream(request: EventsRequest, reply: FastifyReply, view: View, after: number) {
+  async function sendStream(request: EventsRequest, reply: FastifyReply, view: View) {
+    const after = request.headers['last-event-id'] ?? request.query.after ?? 0;
     const comesAgain = request.headers['last-event-id'] !== undefined;
     if (comesAgain && (await reader.isComplete(view, after))) return reply.code(204).send();
     const leave = places.take(() => body.destroy());
@@ -233,6 +242,44 @@ export async function eventRoutes(app: Server, options: EventRoutesOptions): Pro
     handler: async (request, reply) => sendEvents(request as EventsRequest, reply, await taskView(request)),
     wsHandler: (socket, request) => serveView(socket, request, taskView),
   });
+
+  const streamed = {
+    tags: ['Events'],
+    description:
+      'The stream that `…/events` gives to a client which prefers `text/event-stream`, at an address of its own: a generated client need not set a header. First what is stored after `after`, or after `Last-Event-ID`, then live.',
+    querystring: closed({ after: querystring.properties.after }),
+    headers,
+  };
+  const stream = {
+    200: {
+      description: 'The stream.',
+      content: { [EVENT_STREAM]: { schema: Type.String() } },
+    },
+    204: responses[204],
+  };
+  for (const { url, operationId, summary, params, errors, findView } of [
+    {
+      ...{ url: '/sessions/:sessionId/events/stream', operationId: 'streamSessionEvents' },
+      ...{ summary: 'Stream the events of a session', params: closed({ sessionId: SessionId }) },
+      errors: errorResponses('SESSION_NOT_FOUND', 'CAPACITY_EXCEEDED'),
+      findView: sessionView,
+    },
+    {
+      ...{ url: '/tasks/:taskId/events/stream', operationId: 'streamTaskEvents' },
+      ...{ summary: 'Stream the events of a task', params: closed({ taskId: TaskId }) },
+      errors: errorResponses('TASK_NOT_FOUND', 'CAPACITY_EXCEEDED'),
+      findView: taskView,
+    },
+  ]) {
+    app.get(
+      url,
+      {
+        exposeHeadRoute: false,
+        schema: { ...streamed, operationId, summary, params, response: { ...stream, ...errors } },
+      },
+      async (request, reply) => sendStream(request as EventsRequest, reply, await findView(request)),
+    );
+  }
 
   app.get('/events', { websocket: true }, (socket, request) =>
     serveSocket(socket, request, dashboardChecks, (context) =>

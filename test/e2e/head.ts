@@ -35,7 +35,7 @@ t.test('HEAD answers what GET would, without a body, or is a 405; it takes no re
       t.equal(headers.get('content-type'), shown.get('content-type'), path);
     }
   }
-  const costly = paths.filter((path) => /\/(events|archive|output\/\{stream\})$/.test(path));
+  const costly = paths.filter((path) => /\/(events|events\/stream|archive|output\/\{stream\})$/.test(path));
   t.same(refused, costly, 'the ones that would read much, or wait, to send nothing');
   const stream = await fetch(`${world.url}/v1/sessions/${sessionId}/events`, {
     headers: { accept: 'text/event-stream' },

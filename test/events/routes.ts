@@ -1,9 +1,9 @@
 import t from 'tap';
 import { ReaderPlaces } from '../../src/events/reader-places.js';
-import { openSocket, until } from '../helpers/event-client.js';
+import { openSocket, openSse, until } from '../helpers/event-client.js';
 import { startEventService } from '../helpers/event-service.js';
 import { exchange } from '../helpers/raw-http.js';
-import { addSession, addTask, expiring, output, taskEnded } from '../helpers/store.js';
+import { addSession, addTask, expiring, output, taskEnded, terminated } from '../helpers/store.js';
 
 const numbers = (from: number, to: number) =>
   Array.from({ length: to - from + 1 }, (_, index) => from + index);
@@ -144,4 +144,51 @@ t.test('when the places for live readers are taken, more are refused, and pages 
     return typeof opened === 'object' && client;
   });
   t.ok(later, 'a place that was given back is taken again');
+});
+
+t.test('a client gets the type that it prefers, and JSON when it does not say', async (t) => {
+  const { http, store, journal } = await startEventService(t);
+  const { key } = await addSession(store, { session_id: 'my-session', state: 'terminated' });
+  await journal.append(key, [terminated]);
+  const typeFor = async (accept: string | undefined, path = '/v1/sessions/my-session/events') => {
+    const reply = await fetch(http + path, { headers: accept === undefined ? {} : { accept } });
+    await reply.text();
+    if (path.endsWith('/events')) t.match(reply.headers.get('vary'), /\baccept\b/i);
+    return reply.headers.get('content-type')?.split(';')[0];
+  };
+  const [json, stream] = ['application/json', 'text/event-stream'];
+  for (const [accept, type] of [
+    [undefined, json],
+    ['*/*', json],
+    [json, json],
+    [stream, stream],
+    ['TEXT/Event-Stream', stream],
+    [`${json}, ${stream}`, json],
+    [`${stream}, ${json}`, stream],
+    [`${stream};q=0.5, ${json}`, json],
+    [`${json};q=0.5, ${stream}`, stream],
+    [`${stream};q=0`, json],
+    [`${stream};q=0, */*`, json],
+    ['text/*', stream],
+    ['text/html', json],
+    [`${json}, ${stream};q=0.9, */*;q=0.1`, json],
+    ['not an accept header', json],
+  ] as const)
+    t.equal(await typeFor(accept), type, `Accept: ${accept}`);
+});
+
+t.test('the stream has an address of its own', async (t) => {
+  const { http, store, journal } = await startEventService(t);
+  const { row, key } = await addSession(store, { session_id: 'my-session' });
+  const task = await addTask(store, row);
+  await journal.append(key, [output(task, 0, Buffer.from('hello'))]);
+  const client = openSse(t, `${http}/v1/sessions/my-session/events/stream`, { accept: '*/*' });
+  t.match(await client.headers, { status: 200, headers: { 'content-type': /^text\/event-stream/ } });
+  await until(() => client.events().length === 1);
+  await journal.append(key, [terminated]);
+  t.equal(await client.ended, true);
+  const resumed = await fetch(`${http}/v1/sessions/my-session/events/stream?after=1`);
+  t.match(await resumed.text(), /^id: 2$/m);
+  const missing = await fetch(`${http}/v1/sessions/none/events/stream`);
+  t.match(await missing.json(), { code: 'SESSION_NOT_FOUND' });
 });
