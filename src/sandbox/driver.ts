@@ -32,7 +32,7 @@ import type { SandboxHost } from './sandbox-host.js';
 import { seccompFilter } from './seccomp.js';
 import { SpareSandboxes } from './spare-sandboxes.js';
 import { Starts } from './starts.js';
-import { isHostRoot, UidPool, type UidRange, uidsOfUsers } from './uids.js';
+import { type HostAccounts, idsOfOthers, isHostRoot, UidPool, type UidRange } from './uids.js';
 import { Workspace, workspacesBelow } from './workspace.js';
 
 export interface BubblewrapDriverOptions {
@@ -179,12 +179,12 @@ export class BubblewrapDriver implements SandboxDriver {
   async #start(): Promise<void> {
     const { dataDir, log, minimum, maximum } = this.#options;
     try {
-      const [uidMap, passwd] = await Promise.all([
-        readFile('/proc/self/uid_map', 'utf8'),
-        readFile('/etc/passwd', 'utf8').catch(() => ''),
-      ]);
+      const uidMap = await readFile('/proc/self/uid_map', 'utf8');
       const isRoot = isHostRoot(process.getuid?.() ?? -1, uidMap);
-      if (isRoot) this.#uids = new UidPool(this.#options.uids, uidsOfUsers(passwd, this.#options.uids));
+      if (isRoot) {
+        const { uids } = this.#options;
+        this.#uids = new UidPool(uids, idsOfOthers(await hostAccounts(), uids));
+      }
 
       const filter = seccompFilter(process.arch, { sockets: true });
       const limiter = this.#options.limiter ?? (await findLimiter(log, await instanceOf(dataDir)));
@@ -309,6 +309,14 @@ const SWEPT: Omit<SandboxSpec, 'id'> = {
     maxOpenFiles: 256,
   },
 };
+
+async function hostAccounts(): Promise<HostAccounts> {
+  const read = (name: string) => readFile(`/etc/${name}`, 'utf8').catch(() => '');
+  const [passwd, group, subuid, subgid] = await Promise.all(
+    ['passwd', 'group', 'subuid', 'subgid'].map(read),
+  );
+  return { passwd: passwd!, group: group!, subuid: subuid!, subgid: subgid! };
+}
 
 async function pythonVersion(): Promise<string> {
   const { stdout } = await promisify(execFile)(PYTHON, [

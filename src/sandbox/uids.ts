@@ -52,15 +52,43 @@ export class UidPool {
   }
 }
 
-/** Uids within the range that the host's own users have, from the text of /etc/passwd. */
-export function uidsOfUsers(passwd: string, { first, count }: UidRange): Set<number> {
-  const uids = passwd
-    .split('\n')
-    .map((line) => line.split(':')[2])
-    .filter((field) => field !== undefined && /^\d+$/.test(field))
-    .map(Number);
-  return new Set(uids.filter((uid) => uid >= first && uid < first + count));
+/** The texts of these files below /etc; empty for one that is not there. */
+export interface HostAccounts {
+  readonly passwd: string;
+  readonly group: string;
+  readonly subuid: string;
+  readonly subgid: string;
 }
+
+/** Ids within the range that somebody on this host has: its users and groups, and the subordinate ids that a user may
+ *  take for containers, as who they then are they could read a workspace and signal what runs there. A sandbox has the
+ *  same number as uid and as gid, so all four files count. Throws when no id of the range is left. */
+export function idsOfOthers(accounts: HostAccounts, { first, count }: UidRange): Set<number> {
+  const taken = new Set<number>();
+  let highest = 0;
+  const take = (from: number, length: number) => {
+    highest = Math.max(highest, from + length);
+    for (let id = Math.max(from, first); id < Math.min(from + length, first + count); id += 1) taken.add(id);
+  };
+  for (const text of [accounts.passwd, accounts.group]) {
+    for (const [, , id] of fieldsOf(text)) if (isNumber(id)) take(Number(id), 1);
+  }
+  for (const text of [accounts.subuid, accounts.subgid]) {
+    for (const [, from, length] of fieldsOf(text)) {
+      if (isNumber(from) && isNumber(length)) take(Number(from), Number(length));
+    }
+  }
+  if (taken.size === count) {
+    throw new Error(
+      `SANDBOX_UID_FIRST=${first}, SANDBOX_UID_COUNT=${count}: all ids of this range belong to users of this host ` +
+        `(/etc/passwd, /etc/group, /etc/subuid, /etc/subgid); set SANDBOX_UID_FIRST to a free range, e.g. ${highest}`,
+    );
+  }
+  return taken;
+}
+
+const fieldsOf = (text: string) => text.split('\n').map((line) => line.split(':'));
+const isNumber = (field: string | undefined) => field !== undefined && /^\d{1,10}$/.test(field);
 
 /** True when `uid` is root in the first user namespace, from the text of /proc/self/uid_map: not that of a container. */
 export function isHostRoot(uid: number, uidMap: string): boolean {
