@@ -42,9 +42,13 @@ export function oneRequestAtATime(
       waitingInAll -= 1;
       // In a turn of its own, so that a full queue does not keep other connections from theirs.
       setImmediate(() => {
+        // Node gives the connection to the next response, unless the last one closes it (`Connection: close`).
+        if (socket.destroyed || next.response.socket !== socket) {
+          drop(queue);
+          return;
+        }
         if (queue.length === 0) socket.resume();
-        if (!socket.destroyed) start(socket, next, queue);
-        else drop(queue);
+        start(socket, next, queue);
       });
     });
     handle(request, response);

@@ -34,6 +34,8 @@ export function boundReplies(
 } {
   const underWay = new Map<Socket, Progress>();
   app.addHook('onRequest', (request, reply, done) => {
+    // A WebSocket has its own bounds: one that reads slowly is not closed.
+    if (request.raw.headers.upgrade !== undefined) return done();
     const { socket } = request.raw as IncomingMessage;
     underWay.set(socket, { response: reply.raw, sentBytes: sentBytes(socket), movedAt: performance.now() });
     reply.raw.once('close', () => {
@@ -95,7 +97,7 @@ function waitingBytes(sockets: Iterable<Socket>): number {
 }
 
 function lengthOf(payload: unknown): number {
-  if (typeof payload === 'string') return payload.length;
+  if (typeof payload === 'string') return Buffer.byteLength(payload);
   return Buffer.isBuffer(payload) ? payload.length : 0;
 }
 

@@ -73,6 +73,16 @@ t.test('a connection that goes away takes the requests with it that were not sta
   t.same(started, ['/1']);
 });
 
+t.test('after a reply that closes the connection nothing more is started', async (t) => {
+  const { started, responses, socket } = await pipelined(t, GET('/1') + GET('/2') + GET('/3'));
+  const closed = once(socket, 'close');
+  responses[0]!.setHeader('connection', 'close');
+  responses[0]!.end('last');
+  await closed;
+  for (let turn = 0; turn < 5; turn += 1) await new Promise(setImmediate);
+  t.same(started, ['/1']);
+});
+
 t.test('a connection with too many requests ahead is closed', async (t) => {
   for (const bounds of [{ maxWaiting: 4 }, { maxWaitingInAll: 4 }]) {
     const { started, socket } = await pipelined(t, GET('/n').repeat(6), bounds);

@@ -140,7 +140,11 @@ t.test('arguments in memory have a bound: more is a 503, and one alone is always
   }
   t.equal((await submit(1000)).status, 202, 'a small one has room');
   await world.call('POST', `/v1/tasks/${running.taskId}/cancel`);
-  await until(async () => (await capacity(world)).queuedTasks === 0);
+  // Arguments count until their task has ended, and not only until it starts.
+  await until(async () => {
+    const { queuedTasks, runningTasks } = await capacity(world);
+    return queuedTasks === 0 && runningTasks === 0;
+  });
   t.equal((await world.run(sessionId, 'echo', { message: 'x'.repeat(20_000) })).status, 'success');
 });
 
