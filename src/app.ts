@@ -1,5 +1,4 @@
 // Everything there is, in the order in which it is built. Reading it top to bottom is the tour of the program.
-
 import { DownloadSlots } from './checkpoints/download-slots.js';
 import { CheckpointRepository } from './checkpoints/repository.js';
 import { checkpointRoutes } from './checkpoints/routes.js';
@@ -114,7 +113,7 @@ export async function buildApp(
     log,
     requireRoom: () => retention.requireRoom(),
     requireDisk: () => freeSpace.require(),
-    requireReplyRoom: () => replies.requireRoom(),
+    requireReplyRoom: (bytes) => replies.requireRoom(bytes),
     admission,
     onEnded: (task) => metrics.taskEnded(task),
   });

@@ -16,6 +16,8 @@ export function boundBodies(app: Server, maxBytes: number): void {
     const { 'content-length': length = '0', 'transfer-encoding': encoding } = raw.headers;
     if (length === '0' && encoding === undefined) return done(null, payload);
     held.set(raw, 0);
+    // Whoever collects the body stops listening when it is too long, while the rest of it still comes.
+    raw.on('error', () => {});
     raw.on('data', (chunk: Buffer) => {
       const own = held.get(raw);
       if (own === undefined) return;

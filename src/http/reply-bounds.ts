@@ -25,13 +25,14 @@ interface Progress {
   movedAt: number;
 }
 
+export interface ReplyRoom {
+  /** Rejects with TooManyUnreadReplies when a reply of so many bytes would be refused: before it is made. The bytes are
+   *  asked for only while much waits. */
+  requireRoom(bytes: () => Promise<number>): Promise<void>;
+}
+
 /** To be called after the hooks that store replies, which then keep the real one. */
-export function boundReplies(
-  app: Server,
-  { stalledMs, unreadBytes }: ReplyBounds,
-): {
-  /** Throws TooManyUnreadReplies when another large reply would be refused: before it is made. */ requireRoom(): void;
-} {
+export function boundReplies(app: Server, { stalledMs, unreadBytes }: ReplyBounds): ReplyRoom {
   const underWay = new Map<Socket, Progress>();
   app.addHook('onRequest', (request, reply, done) => {
     // A WebSocket has its own bounds: one that reads slowly is not closed.
@@ -44,16 +45,18 @@ export function boundReplies(
     done();
   });
 
-  const requireRoom = () => {
-    // The size of the next one is not known yet: half of the room is kept for it.
+  const isRefused = (bytes: number) =>
+    bytes > SMALL_BYTES && waitingBytes(underWay.keys()) + bytes > unreadBytes;
+
+  async function requireRoom(bytes: () => Promise<number>): Promise<void> {
     if (waitingBytes(underWay.keys()) <= unreadBytes / 2) return;
-    throw new TooManyUnreadReplies(unreadBytes, 'notStarted');
-  };
+    if (isRefused(await bytes())) throw new TooManyUnreadReplies(unreadBytes, 'notStarted');
+  }
 
   app.addHook('onSend', (request, reply, payload, done) => {
     const bytes = lengthOf(payload);
     if (bytes <= SMALL_BYTES) return done(null, payload);
-    if (waitingBytes(underWay.keys()) + bytes <= unreadBytes) {
+    if (!isRefused(bytes)) {
       // As a buffer it is held once while it waits, and not as a string beside it.
       return done(null, typeof payload === 'string' ? Buffer.from(payload) : payload);
     }

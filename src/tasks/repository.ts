@@ -1,8 +1,9 @@
 // How tasks are kept. The statements of the hot path are written out once; lists are built as asked.
 import type { OutputStream } from '../events/schema.js';
-import { metadataValue, olderThan } from '../store/filters.js';
+import { byteLength, metadataValue, olderThan } from '../store/filters.js';
 import type { TaskRow } from '../store/schema.js';
 import type { Statement, Store } from '../store/store.js';
+import { SHOWN_STREAM_BYTES } from './outputs.js';
 
 /** The `mustChange` label of an insert that found its session over. */
 export const SESSION_OPEN = 'open session';
@@ -69,6 +70,21 @@ export class TaskRepository {
       .where('tenant', '=', tenant)
       .where('task_id', '=', taskId)
       .executeTakeFirst();
+  }
+
+  /** About the bytes that a task shows, without reading them; 0 when there is no such task. */
+  async shownBytes(tenant: string, taskId: string): Promise<number> {
+    const found = await this.#store.query
+      .selectFrom('tasks')
+      .select([byteLength('outputs').as('outputs'), 'stdout_bytes', 'stderr_bytes'])
+      .where('tenant', '=', tenant)
+      .where('task_id', '=', taskId)
+      .executeTakeFirst();
+    if (!found) return 0;
+    const streams = [found.stdout_bytes, found.stderr_bytes].map((bytes) =>
+      Math.min(bytes, SHOWN_STREAM_BYTES),
+    );
+    return (found.outputs ?? 0) + streams[0]! + streams[1]!;
   }
 
   /** Newest first, without outputs. */

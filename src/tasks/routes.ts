@@ -106,7 +106,7 @@ export async function taskRoutes(
         description: 'Newest first, without outputs: read a task for those.',
         params: sessionParams,
         querystring: listQuery({ status: TASK_STATUSES, tool: [...tools.keys()] }),
-        response: { 200: ref(TaskPage), ...errorResponses('SESSION_NOT_FOUND') },
+        response: { 200: ref(TaskPage), ...errorResponses('SESSION_NOT_FOUND', 'CAPACITY_EXCEEDED') },
       },
     },
     async (request) => {
@@ -125,14 +125,15 @@ export async function taskRoutes(
         operationId: 'getTask',
         tags,
         summary: 'Get a task',
-        description: 'With `wait`: as soon as it has ended, or as it is after that time.',
+        description:
+          'With `wait`: as soon as it has ended, or as it is after that time. A large task is a 503 while too many replies wait for clients that do not read them.',
         params: taskParams,
         querystring: closed({ wait }),
-        response: { 200: ref(Task), ...errorResponses('TASK_NOT_FOUND') },
+        response: { 200: ref(Task), ...errorResponses('TASK_NOT_FOUND', 'CAPACITY_EXCEEDED') },
       },
     },
     (request, reply) =>
-      tasks.wait(
+      tasks.read(
         request.principal,
         request.params.taskId,
         (request.query.wait ?? 0) * 1000,

@@ -60,8 +60,9 @@ export interface TasksOptions {
   readonly requireRoom: () => void;
   /** Throws DiskAlmostFull. */
   readonly requireDisk: () => void;
-  /** Throws TooManyUnreadReplies while no further large reply may wait for its client. Default: never. */
-  readonly requireReplyRoom?: () => void;
+  /** Rejects with TooManyUnreadReplies when a reply of so many bytes would have to wait with too many others. They are
+   *  asked for only when that is possible. Default: never. */
+  readonly requireReplyRoom?: (bytes: () => Promise<number>) => Promise<void>;
   readonly admission: Admission;
   readonly onEnded: (task: EndedTask) => void;
   readonly now?: () => number;
@@ -101,7 +102,7 @@ export class Tasks {
     const id = newId('tsk');
     const row = queuedRow(id, { tenant: principal.tenant, session: session.id }, submission, this.#now());
     const earlier = submission.taskId && (await this.#repeated(row));
-    if (earlier) return this.#show(earlier, sessionId);
+    if (earlier) return this.#show({ row: earlier, sessionId });
 
     const live = await this.#options.sessions.findLive(principal, sessionId);
     this.#options.requireRoom();
@@ -126,7 +127,7 @@ export class Tasks {
       if (error instanceof UnitRejected && error.label === SESSION_OPEN)
         throw new SessionEnded(sessionId, live.state);
       const winner = error instanceof DuplicateKey && (await this.#repeated(row));
-      if (winner) return this.#show(winner, sessionId);
+      if (winner) return this.#show({ row: winner, sessionId });
       throw error;
     } finally {
       live.accepting[kind] -= 1;
@@ -136,15 +137,9 @@ export class Tasks {
     return taskRecord(task.row, sessionId, { ...this.#queueOf(id), args: submission.arguments });
   }
 
-  /** A few at a time: a task may show megabytes, and those that are read wait in memory for their reply. Rejects with the
-   *  reason of `signal` when it has aborted before. */
-  get(principal: Principal, taskId: string, signal?: AbortSignal): Promise<Task> {
-    return this.#showing.run(async () => {
-      signal?.throwIfAborted();
-      this.#options.requireReplyRoom?.();
-      const { row, sessionId } = await this.#find(principal, taskId);
-      return this.#show(row, sessionId);
-    });
+  /** A few at a time: a task may show megabytes, and those that are read wait in memory for their reply. */
+  get(principal: Principal, taskId: string): Promise<Task> {
+    return this.#showing.run(async () => this.#show(await this.#find(principal, taskId)));
   }
 
   /** The stored row and its session’s public id. Throws TaskNotFound, also for a task of another tenant. */
@@ -154,9 +149,20 @@ export class Tasks {
 
   /** The task, as soon as it has ended, or as it is after `waitMs`. */
   async wait(principal: Principal, taskId: string, waitMs: number, signal: AbortSignal): Promise<Task> {
-    const live = this.#live.byName(principal.tenant, taskId);
-    if (live) await settledWithin(live.done, waitMs, signal, this.#stopping.signal);
-    return (live && this.#view.showEnded(live)) ?? this.get(principal, taskId, signal);
+    return (await this.#endedWithin(principal, taskId, waitMs, signal)) ?? this.get(principal, taskId);
+  }
+
+  /** The same for a request that only reads: it is refused with TooManyUnreadReplies, before anything is read, when the
+   *  task is large and too many replies wait for their clients. Rejects with the reason of a `signal` that has aborted. */
+  async read(principal: Principal, taskId: string, waitMs: number, signal: AbortSignal): Promise<Task> {
+    const ended = await this.#endedWithin(principal, taskId, waitMs, signal);
+    if (ended) return ended;
+    return this.#showing.run(async () => {
+      signal.throwIfAborted();
+      const { repository, requireReplyRoom } = this.#options;
+      await requireReplyRoom?.(() => repository.shownBytes(principal.tenant, taskId));
+      return this.#show(await this.#find(principal, taskId));
+    });
   }
 
   async list(filter: TaskFilter, sessionId: string): Promise<{ items: Task[]; last: TaskRow | undefined }> {
@@ -380,7 +386,14 @@ export class Tasks {
     return { row, sessionId: session.session_id };
   }
 
-  #show(row: TaskRow, sessionId: string): Promise<Task> {
+  /** From memory; undefined when only the store has all of it. */
+  async #endedWithin({ tenant }: Principal, taskId: string, waitMs: number, signal: AbortSignal) {
+    const live = this.#live.byName(tenant, taskId);
+    if (live) await settledWithin(live.done, waitMs, signal, this.#stopping.signal);
+    return live && this.#view.showEnded(live);
+  }
+
+  #show({ row, sessionId }: { row: TaskRow; sessionId: string }): Promise<Task> {
     return this.#view.show(row, sessionId, this.#queueOf(row.id));
   }
 }
