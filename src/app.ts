@@ -226,6 +226,7 @@ export async function buildApp(
   metrics.watch('sockets', () => readerPlaces.taken);
   metrics.watch('downloads', () => downloads.taken);
   metrics.watch('spare_sandboxes', () => driver.spareCount);
+  metrics.watch('sandbox_starts_waiting', () => driver.startsWaiting);
   metrics.watchIsolation(ISOLATION_LEVELS, () => driver.isolation.level);
   metrics.watchSessions(SESSION_STATES, () => sessions.countByState());
 

@@ -123,6 +123,11 @@ export const Settings = Type.Object({
     'An unused sandbox gives its processes back after this long; the workspace stays.',
     1,
   ),
+  SANDBOX_START_TIMEOUT_SECONDS: Seconds(
+    60,
+    'A sandbox that has not started within this time is given up, seconds; tasks that wait for it end as startTimedOut. Neither its turn counts, nor time in which it only waited for a processor.',
+    1,
+  ),
   SPARE_SANDBOXES: Count(
     2,
     'Sandboxes with the default limits that may stand ready for new sessions; one while nobody makes sessions. 0: each is made when it is wanted.',

@@ -28,6 +28,7 @@ export class Foundations {
       builder: (host) => builderFor(config, host),
       uids: { first: config.SANDBOX_UID_FIRST, count: config.SANDBOX_UID_COUNT },
       agentIdleMs: config.AGENT_IDLE_SECONDS * 1000,
+      startWithinMs: config.SANDBOX_START_TIMEOUT_SECONDS * 1000,
       spares: { most: config.SPARE_SANDBOXES, limits: sandboxLimits(resolveLimits({}, config), config) },
       diskLimit: config.DISK_LIMIT,
       ownAddresses: () => this.ownAddresses(),

@@ -2,7 +2,7 @@
 import { type Static, type TProperties, Type } from '@sinclair/typebox';
 import { closed, discriminated, nullable, ref, stringEnum, Timestamp } from '../lib/typebox.js';
 import { SessionState, usageProperties } from '../sessions/schema.js';
-import { Ending, EstimatedWaitMs, TaskStatus, Usage } from '../tasks/schema.js';
+import { Ending, EstimatedWaitMs, TaskStatus, Usage, WaitsFor } from '../tasks/schema.js';
 
 const envelope = {
   seq: Type.Integer({ minimum: 1, description: 'Counts in the session without holes.' }),
@@ -58,12 +58,16 @@ export const TaskQueuedEvent = taskEvent('task.queued', 'TaskQueuedEvent', {
 export const TaskWaitingEvent = taskEvent('task.waiting', 'TaskWaitingEvent', {
   queuePosition: Type.Integer({
     minimum: 1,
-    description: '1 is next. Told at 1, 2, 4, 8, …, and to one task at most every 5 s.',
+    description:
+      '1 is next. Told at 1, 2, 4, 8, …, and to one task at most every 5 s. With `waitsFor`: of its sandbox among those of the service that have to start.',
   }),
+  waitsFor: Type.Optional(WaitsFor),
   estimatedWaitMs: Type.Optional(EstimatedWaitMs),
 });
 
-export const TaskStartedEvent = taskEvent('task.started', 'TaskStartedEvent', { queueMs: Type.Number() });
+export const TaskStartedEvent = taskEvent('task.started', 'TaskStartedEvent', {
+  queueMs: Type.Number({ description: 'From its acceptance until all that it needs was there.' }),
+});
 
 export const TaskProgressEvent = taskEvent('task.progress', 'TaskProgressEvent', {
   percentComplete: nullable(

@@ -40,6 +40,14 @@ export class Metrics {
     registers: [this.#registry],
   });
 
+  readonly #waitSeconds = new Histogram({
+    name: 'codegen_worker_task_wait_seconds',
+    help: 'Time from a task’s acceptance to its start: its turn, and the start of its sandbox.',
+    labelNames: ['tool'],
+    buckets: SECONDS,
+    registers: [this.#registry],
+  });
+
   readonly #events = new Counter({
     name: 'codegen_worker_events_appended_total',
     help: 'Events stored in the journal.',
@@ -51,8 +59,15 @@ export class Metrics {
     this.#requests.observe({ method, route, status }, durationMs / 1000);
   }
 
-  taskEnded(task: { tool: string; status: string; cause: string; durationMs: number }): void {
-    const { tool, status, cause, durationMs } = task;
+  taskEnded(task: {
+    tool: string;
+    status: string;
+    cause: string;
+    durationMs: number;
+    queueMs: number | null;
+  }): void {
+    const { tool, status, cause, durationMs, queueMs } = task;
+    if (queueMs !== null) this.#waitSeconds.observe({ tool }, queueMs / 1000);
     this.#tasks.inc({ tool, status, cause });
     this.#taskSeconds.observe({ tool }, durationMs / 1000);
   }
@@ -117,6 +132,7 @@ const GAUGES = {
   sockets: 'WebSocket and SSE readers connected.',
   downloads: 'Downloads of workspaces under way.',
   spare_sandboxes: 'Sandboxes that stand ready for new sessions.',
+  sandbox_starts_waiting: 'Sandboxes that wait for their turn to start.',
 } as const;
 
 export type GaugeName = keyof typeof GAUGES;

@@ -44,6 +44,8 @@ export interface AgentKind {
   readonly egressSocket: string;
   readonly diskBytes: number;
   readonly maxOpenFiles: number;
+  /** Aborted when the sandbox is not wanted any more. */
+  readonly signal: AbortSignal;
   readonly notBegun?: AgentOptions['notBegun'];
 }
 
@@ -55,12 +57,15 @@ export async function launchAgent(
   kind: AgentKind,
 ): Promise<Agent> {
   workspace.makeUsable();
-  const { nested } = host;
+  const { nested, startWithinMs } = host;
+  const { signal } = kind;
+  const began = performance.now();
   const launched = await host.launcher.launch({
     uid: workspace.uid,
     // With capabilities inside, the agent has to mount and unshare, which the filter forbids its children.
     seccomp: nested ? null : host.filter,
     adopt: (pids) => group.adopt(pids),
+    ...{ startWithinMs, signal },
     policy: {
       workspace: { source: workspace.path, writable: true },
       library: host.directories.library,
@@ -101,6 +106,9 @@ export async function launchAgent(
     },
     groupCounts: host.limiter.kind !== null,
     idleMs: kind.lasting ? host.agentIdleMs : null,
+    startLimitMs: startWithinMs,
+    startWithinMs: Math.max(startWithinMs / 2, startWithinMs - (performance.now() - began)),
+    programs: kind.programs,
     log: host.log,
     ...(kind.notBegun ? { notBegun: kind.notBegun } : {}),
   });

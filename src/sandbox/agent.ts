@@ -2,33 +2,22 @@
 // bounded, numbers only name what we know already, and silence is measured by our own clock.
 import { deferred } from '../lib/deferred.js';
 import type { Logger } from '../observability/logger.js';
-import { AttentiveClock } from './attentive-clock.js';
-import { AgentHelper, type HelperChannel } from './helper-channel.js';
+import { AgentBridge } from './agent-bridge.js';
+import { AgentHeartbeat } from './agent-heartbeat.js';
+import { AgentPrograms } from './agent-programs.js';
+import { AttentiveClock, type CouldAnswer } from './attentive-clock.js';
+import { AgentHelpers, type HelperChannel } from './helper-channel.js';
 import type { Launched } from './launch.js';
-import type { ProgramExec, ProgramHost } from './program-exec.js';
+import { type ProcessorReading, ProcessorTime, readProcessor } from './processor-time.js';
+import { didNotStart, type ProgramExec } from './program-exec.js';
 import type { ProgramGroup } from './program-group.js';
-import {
-  FROM_AGENT,
-  FrameParser,
-  frameHeader,
-  MAX_PAYLOAD_BYTES,
-  ProtocolError,
-  TO_AGENT,
-} from './protocol.js';
-import type { ExecEnd } from './sandbox.js';
-import { type Waiting, WaitingProcesses } from './waiting.js';
+import { FROM_AGENT, FrameParser, frameHeader, ProtocolError, TO_AGENT } from './protocol.js';
+import { SandboxStartTimedOut } from './sandbox.js';
 
 export type { HelperChannel } from './helper-channel.js';
 
-const HELLO_WITHIN_MS = 15_000;
-const BRIDGE_WITHIN_MS = 10_000;
 /** From the end of its frames until it must be gone. */
 const LEAVE_WITHIN_MS = 1_000;
-const TICK_MS = 1_000;
-/** A busy agent that says nothing for so many ticks, though it was asked, is dead. */
-const SILENT_TICKS = 20;
-/** Tries for a process to wait, one after the other without success, after which programs are told so. */
-const MAX_FAILED_TRIES = 30;
 
 export interface AgentOptions {
   readonly launched: Launched;
@@ -37,8 +26,16 @@ export interface AgentOptions {
   readonly groupCounts: boolean;
   /** Ended after this long without work; null never. */
   readonly idleMs: number | null;
+  /** Ended when it is not ready within this time, in which it could have been. */
+  readonly startWithinMs: number;
+  /** What that is a part of, for whoever is told. */
+  readonly startLimitMs: number;
+  /** It is to run programs, and ready when it can. */
+  readonly programs: boolean;
   /** Takes a program back that had not begun when the agent died. */
   readonly notBegun?: (exec: ProgramExec, why: string) => void;
+  /** A look at its processor time. Default: the kernel's. */
+  readonly readProcessor?: () => ProcessorReading | undefined;
   readonly log: Logger;
 }
 
@@ -47,29 +44,50 @@ export class Agent {
   readonly ended: Promise<string>;
   readonly clock = new AttentiveClock();
   readonly #options: AgentOptions;
+  /** It speaks. */
   readonly #hello = deferred();
-  readonly #waiting: WaitingProcesses;
-  readonly #asking: ProgramExec[] = [];
-  readonly #running = new Map<number, { readonly exec: ProgramExec; readonly group: ProgramGroup | null }>();
-  readonly #ending = new Set<Promise<unknown>>();
-  #helper: AgentHelper | undefined;
-  #bridge = deferred();
+  /** It takes work. */
+  readonly #ready = deferred();
+  readonly #programs: AgentPrograms;
+  readonly #helpers: AgentHelpers;
+  readonly #bridge: AgentBridge;
+  readonly #heartbeat: AgentHeartbeat;
   #held: Promise<void>[] = [];
   #why: string | undefined;
-  /** What asked it was told so. */
-  #hasEnded = false;
-  #failedTries = 0;
-  #silentTicks = 0;
-  readonly #tick: NodeJS.Timeout;
+  #saidHello = false;
+  #startTimedOut: SandboxStartTimedOut | undefined;
   readonly #idle: NodeJS.Timeout | undefined;
 
   constructor(options: AgentOptions) {
     this.#options = options;
-    const { launched, groupFor, idleMs, log } = options;
-    this.#waiting = new WaitingProcesses({
-      groupFor,
-      log,
-      discard: ({ id, group }) => this.#giveBack(id, group),
+    const { launched, groupFor, groupCounts, idleMs, log, startWithinMs } = options;
+    const couldAnswer = () => this.#couldAnswer();
+    this.#programs = new AgentPrograms({
+      ...{ clock: this.clock, groupFor, groupCounts, couldAnswer, log },
+      send: (type, id, payload) => this.#send(type, id, payload),
+      killSandbox: (why, facts) => this.kill(why, facts),
+      isGone: () => this.isGone,
+      ready: () => this.#ready.resolve(),
+      ended: () => this.#touch(),
+      notBegun: (exec, why) => this.#didNotBegin(exec, why),
+      holdReading: (held) => this.#held.push(held),
+    });
+    this.#helpers = new AgentHelpers({
+      sendMessage: (number, message) => {
+        this.#touch();
+        this.#send(TO_AGENT.helper, number, message);
+      },
+      killHelper: (number) => this.#send(TO_AGENT.helperKill, number),
+    });
+    this.#bridge = new AgentBridge({
+      ...{ clock: this.clock, couldAnswer, hello: this.#hello.promise },
+      ask: (isWanted) => this.#send(TO_AGENT.bridge, isWanted ? 1 : 0),
+    });
+    this.#heartbeat = new AgentHeartbeat({
+      isAwaited: () => this.isBusy && this.clock.isRunning,
+      couldAnswer: couldAnswer(),
+      ask: () => this.#send(TO_AGENT.ping, 0),
+      dead: (reading) => this.kill('its agent did not answer', { reading }),
     });
     const parser = new FrameParser(
       (type, id, payload) => this.#handle(type, id, payload),
@@ -80,16 +98,21 @@ export class Agent {
       this.clock.after(LEAVE_WITHIN_MS, () => this.kill('its agent closed the connection')),
     );
     launched.stdin.on('error', () => {});
-    this.#bridge.promise.catch(() => {});
-    const late = this.clock.after(HELLO_WITHIN_MS, () => this.kill('it did not start in time'));
-    this.#hello.promise.then(late, late);
-    this.#tick = setInterval(() => this.#checkSilence(), TICK_MS).unref();
+    const late = this.clock.after(startWithinMs, () => this.#startIsLate(), couldAnswer());
+    this.#ready.promise.then(late, late);
+    this.#hello.promise.catch(() => {});
     if (idleMs !== null) this.#idle = setTimeout(() => this.#endWhenIdle(), idleMs).unref();
     this.ended = this.#afterEnd();
   }
 
-  /** Resolves when the agent takes programs; rejects when it ended before. */
+  /** Resolves when the agent takes work: of one for programs, when a confined process waits for the first one. Rejects
+   *  when it ended before. */
   get ready(): Promise<void> {
+    return this.#ready.promise;
+  }
+
+  /** Resolves when it speaks, and so can start a file helper. Rejects when it ended before. */
+  get speaks(): Promise<void> {
     return this.#hello.promise;
   }
 
@@ -103,91 +126,83 @@ export class Agent {
   }
 
   get isBusy(): boolean {
-    return this.#running.size > 0 || this.#asking.length > 0 || this.#helper?.isWaiting === true;
+    return this.#programs.isBusy || this.#helpers.isBusy;
   }
 
   /** Starts the program as soon as a confined process waits for it. */
   run(exec: ProgramExec): void {
-    if (this.#hasEnded) {
-      void this.#notBegun(exec);
-      return;
-    }
     this.#touch();
-    this.#asking.push(exec);
-    this.#serve();
-    if (this.#asking.length > 0) this.#send(TO_AGENT.want, 0);
+    this.#programs.run(exec);
   }
 
-  /** The helper that lives, or a new one. */
+  /** The helper that takes work, or a new one. */
   connectHelper(): HelperChannel {
-    if (!this.#helper || this.#helper.isClosed) {
-      this.#helper = new AgentHelper({
-        sendMessage: (message) => {
-          this.#touch();
-          this.#send(TO_AGENT.helper, 0, message);
-        },
-        killHelper: () => this.#send(TO_AGENT.helperKill, 0),
-      });
-    }
-    return this.#helper;
+    this.#touch();
+    return this.#helpers.connect();
   }
 
   /** Has connections carried to the egress socket, or not any more. Resolves when they are. */
   bridge(isWanted: boolean): Promise<void> {
-    this.#bridge = deferred();
-    this.#bridge.promise.catch(() => {});
-    if (this.isGone) this.#bridge.reject(new Error('the sandbox is gone'));
-    this.#send(TO_AGENT.bridge, isWanted ? 1 : 0);
-    const { promise, reject } = this.#bridge;
-    const giveUp = this.clock.after(BRIDGE_WITHIN_MS, () => reject(new Error('the bridge did not come up')));
-    void promise.then(giveUp, giveUp);
-    return promise;
+    return this.#bridge.want(isWanted);
   }
 
-  /** Takes everything in the sandbox away; `ended` says when it is gone. */
-  kill(why: string): void {
-    this.#why ??= why;
+  /** Takes everything in the sandbox away; `ended` says when it is gone. What else there is to say goes to the log. */
+  kill(why: string, facts?: object): void {
+    if (!this.isGone) {
+      this.#why = why;
+      if (facts) this.#options.log.warn({ ...facts, why }, 'sandbox killed');
+    }
     this.#options.launched.kill();
+  }
+
+  /** Looks at whether the agent could have answered, from now on. */
+  #couldAnswer(): CouldAnswer {
+    const { launched, readProcessor: read = () => readProcessor(launched.innerPid) } = this.#options;
+    const time = new ProcessorTime(read);
+    return () => time.couldAnswer();
+  }
+
+  #startIsLate(): void {
+    const { startLimitMs } = this.#options;
+    this.#startTimedOut = new SandboxStartTimedOut(startLimitMs);
+    this.kill('it did not start in time', { startLimitMs, saidHello: this.#saidHello });
   }
 
   async #afterEnd(): Promise<string> {
     const { code, signal, stderr } = await this.#options.launched.ended;
-    clearInterval(this.#tick);
+    this.#heartbeat.stop();
     clearTimeout(this.#idle);
-    this.#why ??= stderr.trim().slice(-2000) || `it ended with ${signal ?? `code ${code}`}`;
-    const why = new Error(`the sandbox ended: ${this.#why}`);
+    if (this.#why === undefined) {
+      this.#why = `it ended with ${signal ?? `code ${code}`}`;
+      // What bubblewrap and pid 1 say names places of this host: it is for the log.
+      this.#options.log.warn({ stderr: stderr.trim().slice(-2000), why: this.#why }, 'sandbox ended');
+    }
+    const why = this.#startTimedOut ?? new Error(`the sandbox ended: ${this.#why}`);
     this.clock.clear();
     this.#hello.reject(why);
-    this.#bridge.reject(why);
-    this.#helper?.close(why);
-    this.#waiting.close();
-    this.#hasEnded = true;
-    for (const exec of this.#asking.splice(0)) await this.#notBegun(exec);
-    for (const { exec, group } of [...this.#running.values()]) {
-      await exec.sandboxDied(why.message);
-      this.#remove(group);
-    }
-    this.#running.clear();
-    await Promise.allSettled([...this.#ending]);
+    this.#ready.reject(why);
+    this.#bridge.close(why);
+    this.#helpers.close(why);
+    await this.#programs.close(why);
     return this.#why;
   }
 
-  /** Nothing runs it here any more. */
-  async #notBegun(exec: ProgramExec): Promise<void> {
-    const why = `the sandbox ended: ${this.#why}`;
-    if (this.#options.notBegun) this.#options.notBegun(exec, why);
-    else await exec.sandboxDied(why);
+  /** Nothing of the program has run: another agent may take it. */
+  async #didNotBegin(exec: ProgramExec, why: Error): Promise<void> {
+    const { notBegun } = this.#options;
+    if (why instanceof SandboxStartTimedOut) exec.settle(didNotStart(why));
+    else if (notBegun) notBegun(exec, why.message);
+    else await exec.sandboxDied(why.message);
   }
 
   #receive(parser: FrameParser, chunk: Buffer): void {
-    this.#silentTicks = 0;
+    this.#heartbeat.heard();
     if (this.isGone) return;
     try {
       parser.push(chunk);
     } catch (error) {
       // Whatever goes wrong with what it said costs its own sandbox, and never the service.
-      this.#options.log.warn({ err: error }, 'agent spoke nonsense');
-      this.kill('its agent spoke nonsense');
+      this.kill('its agent spoke nonsense', { err: error });
       return;
     }
     if (this.#held.length > 0) void this.#waitForReaders(this.#held.splice(0));
@@ -206,159 +221,49 @@ export class Agent {
   #handle(type: string, id: number, payload: Buffer): void {
     switch (type) {
       case FROM_AGENT.stdout:
-        this.#output(id, 'stdout', payload);
+        this.#programs.output(id, 'stdout', payload);
         return;
       case FROM_AGENT.stderr:
-        this.#output(id, 'stderr', payload);
+        this.#programs.output(id, 'stderr', payload);
         return;
       case FROM_AGENT.exited:
-        this.#exited(id, payload);
+        this.#programs.exited(id, payload);
         return;
       case FROM_AGENT.waiting:
-        this.#processWaits(id, payload);
+        this.#programs.processWaits(id, payload);
         return;
       case FROM_AGENT.notWaiting:
-        this.#processDoesNotWait(id, payload);
+        this.#programs.processDoesNotWait(id, payload);
         return;
       case FROM_AGENT.stdinTaken:
-        this.#confirmed(this.#running.get(id)?.exec.stdin, payload);
+        confirmed(this.#programs.stdinOf(id), payload);
         return;
       case FROM_AGENT.stdinGone:
-        this.#running.get(id)?.exec.stdinGone();
+        this.#programs.stdinGone(id);
         return;
       case FROM_AGENT.helper:
         this.#touch();
-        this.#helper?.received(payload);
+        this.#helpers.received(id, payload);
         return;
       case FROM_AGENT.helperTaken:
-        this.#confirmed(this.#helper, payload);
+        confirmed(this.#helpers.windowOf(id), payload);
         return;
       case FROM_AGENT.helperEnded:
-        this.#helper?.close(new Error('the file helper ended'));
-        this.#helper = undefined;
+        this.#helpers.ended(id);
         return;
       case FROM_AGENT.bridge:
-        if (id === 1) this.#bridge.resolve();
-        else this.#bridge.reject(new Error('the bridge ended'));
+        this.#bridge.said(id === 1);
         return;
       case FROM_AGENT.hello:
+        this.#saidHello = true;
         this.#hello.resolve();
+        if (!this.#options.programs) this.#ready.resolve();
         return;
       case FROM_AGENT.pong:
         return;
       default:
         throw new ProtocolError(`there is no frame of type ${JSON.stringify(type)}`);
     }
-  }
-
-  #output(id: number, stream: 'stdout' | 'stderr', chunk: Buffer): void {
-    const exec = this.#running.get(id)?.exec;
-    const held = exec?.isSettled === false && exec.sink(stream, chunk);
-    if (held) this.#held.push(held);
-  }
-
-  #confirmed(window: { confirm(count: number): boolean } | undefined, payload: Buffer): void {
-    if (payload.length !== 4) throw new ProtocolError('a confirmation is not a number');
-    if (window && !window.confirm(payload.readUInt32BE(0))) {
-      throw new ProtocolError('more was confirmed than was sent');
-    }
-  }
-
-  #processWaits(id: number, payload: Buffer): void {
-    const added = this.#waiting.add(id, payload);
-    this.#failedTries = 0;
-    void added.then(() => this.#serve());
-  }
-
-  #processDoesNotWait(id: number, payload: Buffer): void {
-    const running = this.#running.get(id);
-    if (running && !running.exec.isSettled) {
-      // It was chosen for a program and went before it had the request: the agent knows nothing of that program.
-      this.#running.delete(id);
-      this.#remove(running.group);
-      running.exec.settle(noProcess('the one that waited ended before the program began'));
-      return;
-    }
-    this.#remove(this.#waiting.remove(id)?.group);
-    if (this.#waiting.knows(id)) return;
-    this.#failedTries += 1;
-    if (this.#failedTries < MAX_FAILED_TRIES) return;
-    const said = payload.toString('utf8').slice(0, 2000);
-    this.#options.log.warn({ said }, 'no process for a program');
-    for (const exec of this.#asking.splice(0)) exec.settle(noProcess(said));
-    this.#failedTries = 0;
-  }
-
-  #serve(): void {
-    if (this.isGone) return;
-    while (this.#asking[0]?.isSettled) this.#asking.shift();
-    while (this.#asking.length > 0 && !this.#waiting.isEmpty) {
-      const exec = this.#asking.shift()!;
-      if (!exec.isSettled) void this.#start(exec, this.#waiting.take()!);
-    }
-  }
-
-  async #start(exec: ProgramExec, { id, group }: Waiting): Promise<void> {
-    this.#running.set(id, { exec, group });
-    if (exec.memoryBytes !== undefined) {
-      await group?.limitMemory(exec.memoryBytes).catch((error: unknown) => {
-        this.#options.log.warn({ err: error }, 'no memory limit for a program');
-      });
-      if (!this.#running.has(id)) return;
-      if (exec.isSettled) return this.#giveBack(id, group);
-    }
-    exec.begin(this.#hostOf(id, group));
-    const { request } = exec;
-    let at = 0;
-    for (; at + MAX_PAYLOAD_BYTES < request.length; at += MAX_PAYLOAD_BYTES) {
-      this.#send(TO_AGENT.run, id, request.subarray(at, at + MAX_PAYLOAD_BYTES));
-    }
-    this.#send(TO_AGENT.runLast, id, request.subarray(at));
-  }
-
-  /** No program comes for it. */
-  #giveBack(id: number, group: ProgramGroup | null): void {
-    this.#running.delete(id);
-    this.#send(TO_AGENT.kill, id);
-    this.#remove(group);
-  }
-
-  #hostOf(id: number, group: ProgramGroup | null): ProgramHost {
-    return {
-      clock: this.clock,
-      group,
-      groupCounts: this.#options.groupCounts,
-      sendStdin: (bytes) => this.#send(TO_AGENT.stdin, id, bytes),
-      sendStdinEnd: () => this.#send(TO_AGENT.stdinEnd, id),
-      terminate: () => this.#send(TO_AGENT.terminate, id),
-      kill: () => this.#send(TO_AGENT.kill, id),
-      killSandbox: (why) => this.kill(why),
-    };
-  }
-
-  #exited(id: number, payload: Buffer): void {
-    const running = this.#running.get(id);
-    if (!running) return;
-    const { exec, group } = running;
-    if (!exec.hasBegun) throw new ProtocolError('a program ended that was not begun');
-    const report: unknown = JSON.parse(payload.toString('utf8'));
-    const ending = exec.exited(report).then(() => {
-      if (!exec.isSettled) return;
-      this.#running.delete(id);
-      this.#touch();
-      this.#remove(group);
-    });
-    this.#ending.add(ending);
-    void ending.finally(() => this.#ending.delete(ending));
-  }
-
-  #remove(group: ProgramGroup | null | undefined): void {
-    if (!group) return;
-    const removing = group.remove().catch((error: unknown) => {
-      this.#options.log.warn({ err: error }, 'limit group of a program not removed');
-    });
-    this.#ending.add(removing);
-    void removing.finally(() => this.#ending.delete(removing));
   }
 
   #send(type: string, id: number, payload: Uint8Array = EMPTY): void {
@@ -375,25 +280,17 @@ export class Agent {
   }
 
   #endWhenIdle(): void {
+    // By our own account: nothing was asked of it, and nothing is awaited of it.
     if (this.isBusy || !this.clock.isRunning) this.#touch();
     else this.kill('it was idle');
   }
+}
 
-  #checkSilence(): void {
-    if (!this.isBusy || !this.clock.isRunning) {
-      this.#silentTicks = 0;
-      return;
-    }
-    this.#silentTicks += 1;
-    if (this.#silentTicks >= SILENT_TICKS) this.kill('its agent did not answer');
-    else if (this.#silentTicks > 1) this.#send(TO_AGENT.ping, 0);
+function confirmed(window: { confirm(count: number): boolean } | undefined, payload: Buffer): void {
+  if (payload.length !== 4) throw new ProtocolError('a confirmation is not a number');
+  if (window && !window.confirm(payload.readUInt32BE(0))) {
+    throw new ProtocolError('more was confirmed than was sent');
   }
 }
 
 const EMPTY = new Uint8Array(0);
-
-/** The end of a program for which there is no process; it may be submitted again. */
-function noProcess(why: string): ExecEnd {
-  const message = `no process could be made: ${why}`;
-  return { how: { kind: 'spawnFailed', code: 'EAGAIN', message }, processesKilled: 0 };
-}

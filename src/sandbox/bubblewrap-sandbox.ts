@@ -1,17 +1,17 @@
 // One sandbox: a workspace, the limits around it, and an agent that comes when there is work and goes when there is none.
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { KeptPromise } from '../lib/kept-promise.js';
 import { Undo } from '../lib/undo.js';
 import type { Agent, HelperChannel } from './agent.js';
 import { type AgentKind, launchAgent, PROCESSES_OF_OURS } from './agent-launch.js';
 import { HelperFiles } from './files.js';
-import { continueAll, stopAll } from './freeze.js';
 import type { Launched } from './launch.js';
 import { LimitWatch } from './limit-watch.js';
 import type { WorkspaceDisk } from './limits/disk.js';
 import type { LimitGroup } from './limits/limits.js';
-import { membersOf } from './members.js';
 import { launchInGroup, type OneShotProgram } from './oneshot.js';
+import { Ongoing } from './ongoing.js';
 import { didNotStart, ProgramExec } from './program-exec.js';
 import { processLimits, programRequest } from './program-request.js';
 import type {
@@ -33,13 +33,6 @@ import { removeTree, writeTree } from './tree-writer.js';
 import type { Workspace } from './workspace.js';
 import { WorkspaceMeter } from './workspace-meter.js';
 
-/** Something that runs: an agent or a one-shot helper. */
-interface Running {
-  readonly pid: number;
-  readonly ended: Promise<unknown>;
-  kill(why: string): void;
-}
-
 export class BubblewrapSandbox implements Sandbox {
   readonly files = new HelperFiles(
     () => this.#connectHelper(),
@@ -47,22 +40,18 @@ export class BubblewrapSandbox implements Sandbox {
   );
   readonly #watch: LimitWatch;
   readonly #egress: SandboxEgress;
-  #group: Promise<LimitGroup> | undefined;
-  #proxy: Promise<{ close(): Promise<void> }> | undefined;
+  readonly #group = new KeptPromise(() => this.#makeGroup(this.id));
+  readonly #proxy = new KeptPromise(() => this.#egress.open(this.#socketPath('')));
   #agent: Promise<Agent> | undefined;
   /** Settles when the way to the proxy is open, so that a program which starts after a change finds it. */
   #bridged: Promise<unknown> = Promise.resolve();
-  readonly #agents = new Set<Agent>();
   /** Those of them whose programs use the network as the sandbox's policy says. */
   readonly #networked = new Set<Agent>();
   readonly #triedAgain = new WeakSet<ProgramExec>();
-  readonly #helpers = new Set<Launched>();
-  readonly #starting = new Set<Promise<unknown>>();
-  #frozen: { readonly agents: readonly Agent[]; readonly stopped: readonly number[] } | undefined;
-  /** Nothing starts any more, also when closing failed and has to be tried again. */
-  #isClosed = false;
+  readonly #ongoing: Ongoing;
   #ending: Promise<void> | undefined;
   #removing: Promise<void> | undefined;
+  #agentsStarting = 0;
   /** Of sockets and groups that belong to one program or helper. */
   #lastNumber = 0;
 
@@ -81,6 +70,7 @@ export class BubblewrapSandbox implements Sandbox {
       failed: (err) => host.log.warn({ sandbox: spec.id, err }, 'limits could not be looked after'),
     });
     this.#egress = new SandboxEgress(host, spec, workspace.uid);
+    this.#ongoing = new Ongoing({ group: () => this.#group.get(), log: host.log });
   }
 
   get id(): string {
@@ -127,6 +117,10 @@ export class BubblewrapSandbox implements Sandbox {
     return this.#watched(exec, exec.ended);
   }
 
+  get startPosition(): number {
+    return this.host.starts.position(this.id) || Math.min(1, this.#agentsStarting);
+  }
+
   setEgress(policy: EgressPolicy): void {
     const wasOpen = this.#egress.isOpen;
     this.#egress.setPolicy(policy);
@@ -139,35 +133,19 @@ export class BubblewrapSandbox implements Sandbox {
   }
 
   async usage(): Promise<SandboxUsage> {
-    const [ofProcesses, ofDisk] = await Promise.all([(await this.#group)?.usage(), this.#watch.diskUse()]);
+    const [ofProcesses, ofDisk] = await Promise.all([
+      (await this.#group.known)?.usage(),
+      this.#watch.diskUse(),
+    ]);
     return { ...ofProcesses, ...ofDisk };
   }
 
-  async freeze(): Promise<'frozen' | 'stopped' | 'idle'> {
-    await Promise.allSettled([...this.#starting]);
-    if (this.#frozen) throw new Error('the sandbox is frozen already');
-    const agents = [...this.#agents];
-    if (agents.length === 0) return 'idle';
-    for (const agent of agents) agent.clock.pause();
-    try {
-      const group = await this.#ownGroup();
-      const isFrozen = await group.freeze();
-      this.#frozen = { agents, stopped: isFrozen ? [] : await stopAll(() => membersOf(group, agents)) };
-      return isFrozen ? 'frozen' : 'stopped';
-    } catch (error) {
-      for (const agent of agents) agent.clock.resume();
-      throw error;
-    }
+  freeze(): Promise<'frozen' | 'stopped' | 'idle'> {
+    return this.#ongoing.stillness.freeze();
   }
 
-  async thaw(): Promise<void> {
-    const frozen = this.#frozen;
-    if (!frozen) return;
-    await (await this.#ownGroup()).thaw();
-    if (this.#frozen !== frozen) return;
-    this.#frozen = undefined;
-    continueAll(frozen.stopped);
-    for (const agent of frozen.agents) agent.clock.resume();
+  thaw(): Promise<void> {
+    return this.#ongoing.stillness.thaw();
   }
 
   readTree(signal: AbortSignal): AsyncIterable<TreeEntry> {
@@ -203,15 +181,23 @@ export class BubblewrapSandbox implements Sandbox {
   }
 
   #runInOwnAgent(exec: ProgramExec): void {
-    Promise.all([this.#currentAgent(), this.#bridged]).then(
-      ([agent]) => agent.run(exec),
-      (error: unknown) => exec.settle(didNotStart(error)),
-    );
+    void this.#ongoing
+      .begin(async () => {
+        const [agent] = await Promise.all([this.#currentAgent(), this.#bridged]);
+        if (!exec.isSettled) agent.run(exec);
+      })
+      .catch((error: unknown) => this.#didNotStart(exec, error));
+  }
+
+  #didNotStart(exec: ProgramExec, err: unknown): void {
+    if (!this.#ongoing.isClosed)
+      this.host.log.warn({ sandbox: this.id, err }, 'sandbox could not be started');
+    exec.settle(didNotStart(err));
   }
 
   /** It came when the agent was dying already: the next one takes it, but nobody tries for ever. */
   #runAgain(exec: ProgramExec, why: string): void {
-    if (this.#isClosed || this.#triedAgain.has(exec)) {
+    if (this.#ongoing.isClosed || this.#triedAgain.has(exec)) {
       void exec.sandboxDied(why);
       return;
     }
@@ -230,48 +216,44 @@ export class BubblewrapSandbox implements Sandbox {
   }
 
   async #startOwnAgent(): Promise<Agent> {
-    const socket = this.#socketPath('');
-    if (!this.#isClosed) this.#proxy ??= this.#egress.open(socket);
-    await this.#proxy;
+    this.#ongoing.requireOpen();
+    await this.#proxy.get();
     const agent = await this.#startAgent({
       lasting: true,
       programs: this.host.nested,
-      egressSocket: socket,
+      egressSocket: this.#socketPath(''),
       notBegun: (exec, why) => this.#runAgain(exec, why),
     });
     await this.#network(agent);
     return agent;
   }
 
-  #startAgent(kind: Omit<AgentKind, 'diskBytes' | 'maxOpenFiles'>): Promise<Agent> {
+  async #startAgent(kind: Omit<AgentKind, 'diskBytes' | 'maxOpenFiles' | 'signal'>): Promise<Agent> {
+    this.#agentsStarting += 1;
+    const isOver = () => {
+      this.#agentsStarting -= 1;
+    };
+    try {
+      const agent = await this.#launchAgent(kind);
+      agent.ready.then(isOver, isOver);
+      return agent;
+    } catch (error) {
+      isOver();
+      throw error;
+    }
+  }
+
+  #launchAgent(kind: Omit<AgentKind, 'diskBytes' | 'maxOpenFiles' | 'signal'>): Promise<Agent> {
     const { diskBytes, maxOpenFiles } = this.spec.limits;
-    return this.#start(this.#agents, async () => {
-      const group = await this.#ownGroup();
-      return this.host.starts.inTurn(async () => {
-        this.#requireOpen();
-        return launchAgent(this.host, this.workspace, group, { ...kind, diskBytes, maxOpenFiles });
+    return this.#ongoing.start(this.#ongoing.agents, async () => {
+      const group = await this.#group.get();
+      const { owner = '' } = this.spec;
+      const { signal } = this.#ongoing;
+      return this.host.starts.inTurn({ owner, sandbox: this.id, signal }, async () => {
+        this.#ongoing.requireOpen();
+        return launchAgent(this.host, this.workspace, group, { ...kind, signal, diskBytes, maxOpenFiles });
       });
     });
-  }
-
-  #requireOpen(): void {
-    if (this.#isClosed) throw new Error('the sandbox is closed');
-  }
-
-  /** Keeps account of what runs, so that closing misses nothing. */
-  #start<T extends Running>(running: Set<T>, launch: () => Promise<T>): Promise<T> {
-    const starting = (async () => {
-      this.#requireOpen();
-      const one = await launch();
-      running.add(one);
-      void one.ended.then(() => running.delete(one));
-      if (this.#isClosed) one.kill('the sandbox is closed');
-      return one;
-    })();
-    this.#starting.add(starting);
-    const done = () => this.#starting.delete(starting);
-    starting.then(done, done);
-    return starting;
   }
 
   /** Lets the agent's programs out as far as the policy says, and follows its changes. */
@@ -289,48 +271,63 @@ export class BubblewrapSandbox implements Sandbox {
 
   /** Runs one program in a sandbox that has only this program, and a proxy of its own. */
   async #runAlone(exec: ProgramExec, request: ExecRequest): Promise<ExecEnd> {
+    const undone = this.#runAndUndo(exec, request);
+    const end = await exec.ended;
+    // Of one that was called off nothing has run: what was being started for it goes by itself.
+    return end.how.kind === 'calledOff' ? end : undone;
+  }
+
+  async #runAndUndo(exec: ProgramExec, request: ExecRequest): Promise<ExecEnd> {
     const undo = new Undo();
     let refused = (): readonly string[] => [];
     try {
-      if (request.program.kind === 'pip') await this.host.pipReady();
-      this.#lastNumber += 1;
-      const egressSocket = this.#socketPath(`-${this.#lastNumber}`);
-      const grant = request.egress;
-      if (grant) {
-        const proxy = await this.#egress.openFor(egressSocket, grant);
-        undo.push('egress proxy', () => proxy.close());
-        refused = proxy.refused;
-      } else {
-        const proxy = await this.#egress.open(egressSocket);
-        undo.push('egress proxy', () => proxy.close());
-      }
-      if (!exec.isSettled) {
-        const agent = await this.#startAgent({ lasting: false, programs: true, egressSocket });
-        undo.push('agent', () => {
-          agent.kill('its program ended');
-          return agent.ended;
-        });
-        await (grant ? this.#bridge(agent) : this.#network(agent));
-        agent.run(exec);
-      }
-      await exec.ended;
+      await this.#ongoing.begin(async () => {
+        refused = await this.#startAlone(exec, request, undo);
+      });
     } catch (error) {
-      exec.settle(didNotStart(error));
+      this.#didNotStart(exec, error);
     }
+    const end = await exec.ended;
     await undo.run().catch((error: unknown) => {
       this.host.log.warn({ sandbox: this.id, err: error }, 'sandbox of one program not undone');
     });
-    const end = await exec.ended;
     return refused().length > 0 ? { ...end, egressRefused: refused() } : end;
   }
 
-  async #connectHelper(): Promise<HelperChannel> {
-    return (await this.#currentAgent()).connectHelper();
+  /** Resolves when the program is its agent's, with what its proxy refused. */
+  async #startAlone(exec: ProgramExec, request: ExecRequest, undo: Undo): Promise<() => readonly string[]> {
+    if (request.program.kind === 'pip') await this.host.pipReady();
+    this.#lastNumber += 1;
+    const egressSocket = this.#socketPath(`-${this.#lastNumber}`);
+    const grant = request.egress;
+    const none = (): readonly string[] => [];
+    const proxy = grant
+      ? await this.#egress.openFor(egressSocket, grant)
+      : { ...(await this.#egress.open(egressSocket)), refused: none };
+    undo.push('egress proxy', () => proxy.close());
+    if (exec.isSettled) return none;
+    const agent = await this.#startAgent({ lasting: false, programs: true, egressSocket });
+    undo.push('agent', () => {
+      agent.kill('its program ended');
+      return agent.ended;
+    });
+    await (grant ? this.#bridge(agent) : this.#network(agent));
+    if (!exec.isSettled) agent.run(exec);
+    return proxy.refused;
   }
 
-  #ownGroup(): Promise<LimitGroup> {
-    this.#group ??= this.#makeGroup(this.id);
-    return this.#group;
+  /** The helper of the agent that lives, once that agent can start one. */
+  #connectHelper(): Promise<HelperChannel> {
+    return this.#ongoing
+      .begin(async () => {
+        const agent = await this.#currentAgent();
+        await agent.speaks;
+        return agent.connectHelper();
+      })
+      .catch((err: unknown) => {
+        if (!this.#ongoing.isClosed) this.host.log.warn({ sandbox: this.id, err }, 'no file helper');
+        throw err;
+      });
   }
 
   #makeGroup(id: string): Promise<LimitGroup> {
@@ -347,7 +344,7 @@ export class BubblewrapSandbox implements Sandbox {
 
   /** Leaves nothing but the workspace. One that failed may be tried again. */
   #end(): Promise<void> {
-    this.#isClosed = true;
+    this.#ongoing.close();
     this.#ending ??= this.#endAll().catch((error: unknown) => {
       this.#ending = undefined;
       throw error;
@@ -357,18 +354,12 @@ export class BubblewrapSandbox implements Sandbox {
 
   async #endAll(): Promise<void> {
     await this.#watch.close();
-    while (this.#starting.size + this.#agents.size + this.#helpers.size > 0) {
-      const running = [...this.#agents, ...this.#helpers];
-      // A frozen process does not take its end.
-      if (running.length > 0) await this.thaw();
-      for (const one of running) one.kill('the sandbox was closed');
-      await Promise.allSettled([...this.#starting, ...running.map(({ ended }) => ended)]);
-    }
-    const group = await this.#group?.catch(() => undefined);
+    await this.#ongoing.endAll();
+    const group = await this.#group.known?.catch(() => undefined);
     await group?.kill();
     await group?.remove();
-    this.#group = undefined;
-    await (await this.#proxy?.catch(() => undefined))?.close();
+    this.#group.forget();
+    await (await this.#proxy.known?.catch(() => undefined))?.close();
     this.#egress.flush();
     await rm(this.#socketPath(''), { force: true });
   }
@@ -383,7 +374,7 @@ export class BubblewrapSandbox implements Sandbox {
   }
 
   #startHelper(program: OneShotProgram): Promise<Launched> {
-    return this.#start(this.#helpers, () => this.#launchHelper(program));
+    return this.#ongoing.start(this.#ongoing.helpers, () => this.#launchHelper(program));
   }
 
   /** A helper gets limits of its own, since those of the programs may be frozen, or used up. */

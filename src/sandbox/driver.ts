@@ -6,6 +6,7 @@ import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { IsolationUnavailable } from '../errors.js';
 import { newId } from '../lib/ids.js';
+import { KeptPromise } from '../lib/kept-promise.js';
 import { Undo } from '../lib/undo.js';
 import type { Logger } from '../observability/logger.js';
 import { BubblewrapSandbox } from './bubblewrap-sandbox.js';
@@ -47,6 +48,8 @@ export interface BubblewrapDriverOptions {
   /** As root: host uids for sandboxes. */
   readonly uids: UidRange;
   readonly agentIdleMs: number;
+  /** A start that takes longer is given up. Default: a minute. */
+  readonly startWithinMs?: number;
   /** What stands ready once `keepSpares` is called. Default: nothing. */
   readonly spares?: { readonly most: number; readonly limits: SandboxLimits };
   /** How workspaces are held to their size. Default: the strongest way that works here. */
@@ -99,6 +102,11 @@ export class BubblewrapDriver implements SandboxDriver {
 
   takeSpare(limits: SandboxLimits): BubblewrapSandbox | null {
     return this.#spares?.take(limits) ?? null;
+  }
+
+  /** Sandboxes that wait for their turn to start. */
+  get startsWaiting(): number {
+    return this.#host?.starts.waiting ?? 0;
   }
 
   get spareCount(): number {
@@ -223,13 +231,13 @@ export class BubblewrapDriver implements SandboxDriver {
       this.#undo.push('disks', () => disks.close());
       this.#isolation = withLimits(this.#isolation, { limiter, disks, isRoot });
       const unpacking = new AbortController();
-      const pip = unpackPip(directories.pipAtHome, PYTHON, unpacking.signal);
-      pip.catch((error: unknown) => {
+      const pip = new KeptPromise(() => unpackPip(directories.pipAtHome, PYTHON, unpacking.signal));
+      pip.get().catch((error: unknown) => {
         if (!unpacking.signal.aborted) log.warn({ err: error }, 'no pip for sandboxes');
       });
-      this.#undo.push('pip', () => {
+      this.#undo.push('pip', async () => {
         unpacking.abort();
-        return pip.catch(() => {});
+        await pip.known?.catch(() => {});
       });
       this.#host = {
         directories,
@@ -242,9 +250,10 @@ export class BubblewrapDriver implements SandboxDriver {
         closedFilter: seccompFilter(process.arch, { sockets: false }),
         nested: way.nested,
         agentIdleMs: this.#options.agentIdleMs,
+        startWithinMs: this.#options.startWithinMs ?? START_WITHIN_MS,
         ownAddresses: this.#options.ownAddresses ?? (() => []),
         egressLimits: { ...EGRESS_LIMITS, ...this.#options.egressLimits },
-        pipReady: () => pip,
+        pipReady: () => pip.get(),
         removed: ({ id, uid }) => {
           this.#sandboxes.delete(id);
           if (uid !== null) this.#uids?.free(uid);
@@ -294,6 +303,8 @@ export class BubblewrapDriver implements SandboxDriver {
     return sandbox;
   }
 }
+
+const START_WITHIN_MS = 60_000;
 
 const NOBODYS = { env: {}, egress: { allow: [], mayBePrivate: [] } } satisfies Partial<SandboxSpec>;
 

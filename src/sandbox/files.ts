@@ -1,5 +1,6 @@
 // Files of a workspace, touched by the confined helper inside the sandbox (`python/files.py`): code in there may swap
 // any path at any time, so the service itself resolves none.
+import { unlessAborted } from '../lib/unless-aborted.js';
 import type { HelperChannel } from './agent.js';
 import { refusal } from './file-words.js';
 import { HelperConnection, HelperRefusal, nonsense, type Operation } from './helper-connection.js';
@@ -18,6 +19,10 @@ export class HelperFiles implements SandboxFiles {
   constructor(connect: () => Promise<HelperChannel>, beforeWriting: (path: string) => void = () => {}) {
     this.#connect = connect;
     this.#beforeWriting = beforeWriting;
+  }
+
+  async ready(signal: AbortSignal): Promise<void> {
+    await unlessAborted(this.#connected(), signal);
   }
 
   async read(
@@ -114,9 +119,7 @@ export class HelperFiles implements SandboxFiles {
   }
 
   async #perform(path: string, operation: Operation, signal: AbortSignal): Promise<Record<string, unknown>> {
-    signal.throwIfAborted();
-    const connection = await this.#connected();
-    signal.throwIfAborted();
+    const connection = await unlessAborted(this.#connected(), signal);
     try {
       return await connection.perform(operation, signal);
     } catch (error) {

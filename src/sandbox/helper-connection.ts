@@ -6,7 +6,8 @@ import { FileError } from './sandbox.js';
 const PIECE_BYTES = 256 * 1024;
 /** Pieces of a body that may be under way; the helper confirms each. */
 const PIECES_AHEAD = 4;
-/** An operation that was told to stop and goes on for longer is ended by killing the helper. */
+/** From an operation that was told to stop and goes on for longer the helper is taken away: it gets no new work, and is
+ *  killed as soon as nobody waits for it who was not told to stop as well. */
 const STOP_WITHIN_MS = 500;
 
 export interface Operation {
@@ -27,6 +28,8 @@ export class HelperRefusal extends Error {
 interface Pending {
   readonly operation: Operation;
   written: number;
+  /** It was told to stop, and has not in time. */
+  isOverdue: boolean;
   moreMayGo: () => void;
   settle(error: Error | undefined, result?: Record<string, unknown>): void;
 }
@@ -36,6 +39,7 @@ export class HelperConnection {
   readonly #pending = new Map<number, Pending>();
   #lastNumber = 0;
   #closed: Error | undefined;
+  #isRetired = false;
 
   constructor(channel: HelperChannel) {
     this.#channel = channel;
@@ -46,8 +50,9 @@ export class HelperConnection {
     });
   }
 
+  /** Takes no operation any more. */
   get isClosed(): boolean {
-    return this.#closed !== undefined;
+    return this.#closed !== undefined || this.#isRetired;
   }
 
   /** Settles when the helper is done with the operation, also when `signal` ended it. */
@@ -55,6 +60,7 @@ export class HelperConnection {
     if (this.#closed) throw helperGone(this.#closed);
     const number = this.#nextNumber();
     const answered = this.#answer(number, operation);
+    const answer = this.#channel.expectAnswer();
     const stop = () => this.#stop(number);
     signal.addEventListener('abort', stop, { once: true });
     try {
@@ -67,6 +73,8 @@ export class HelperConnection {
       throw error;
     } finally {
       signal.removeEventListener('abort', stop);
+      answer();
+      this.#killWhenUseless();
     }
   }
 
@@ -81,6 +89,7 @@ export class HelperConnection {
       this.#pending.set(number, {
         operation,
         written: 0,
+        isOverdue: false,
         moreMayGo: () => {},
         settle: (error, result) => {
           const pending = this.#pending.get(number);
@@ -127,8 +136,17 @@ export class HelperConnection {
     pending.moreMayGo();
     void this.#send('C', number);
     setTimeout(() => {
-      if (this.#pending.get(number) === pending) this.#channel.kill();
+      if (this.#pending.get(number) !== pending) return;
+      pending.isOverdue = true;
+      this.#isRetired = true;
+      this.#channel.retire();
+      this.#killWhenUseless();
     }, STOP_WITHIN_MS).unref();
+  }
+
+  #killWhenUseless(): void {
+    if (!this.#isRetired || this.#closed) return;
+    if ([...this.#pending.values()].every(({ isOverdue }) => isOverdue)) this.#channel.kill();
   }
 
   #receive(message: Buffer): void {

@@ -3,11 +3,17 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { deferred } from '../lib/deferred.js';
+import { settledWithin } from '../lib/settled-within.js';
+import { unlessAborted } from '../lib/unless-aborted.js';
+import { AttentiveClock } from './attentive-clock.js';
 import { type BubblewrapPolicy, bubblewrapArgs, DROPPING_CAPABILITIES, withoutRoot } from './bubblewrap.js';
 import { accounts } from './host-directories.js';
+import { ProcessorTime, readProcessor } from './processor-time.js';
+import { SandboxStartTimedOut } from './sandbox.js';
 
 /** An own end is given this long to follow the end of pid 1, before bubblewrap itself is killed. */
-const END_WITHIN_MS = 5_000;
+export const END_WITHIN_MS = 5_000;
 /** How often we look whether what is inside has gone, when bubblewrap went first. */
 const LOOK_EVERY_MS = 20;
 const STDERR_BYTES = 64 * 1024;
@@ -23,6 +29,10 @@ export interface Launch {
   readonly uid: number | null;
   /** Puts the host pids under their limits, before anything inside runs. */
   adopt(pids: readonly number[]): Promise<void>;
+  /** Given up when it does not run within this time, in which it could have. */
+  readonly startWithinMs: number;
+  /** Aborted when it is not wanted any more. */
+  readonly signal?: AbortSignal;
 }
 
 export interface LaunchEnd {
@@ -63,7 +73,7 @@ export class BubblewrapLauncher implements Launcher {
     private readonly mode: { readonly userNamespace: boolean; readonly proc: boolean },
   ) {}
 
-  async launch({ policy, seccomp, uid, adopt }: Launch): Promise<Launched> {
+  async launch({ policy, seccomp, uid, adopt, startWithinMs, signal }: Launch): Promise<Launched> {
     const { bubblewrap, mode } = this;
     // Root needs itself to make the namespaces when no user namespace makes it root of one.
     const rootUid = mode.userNamespace ? null : uid;
@@ -97,15 +107,20 @@ export class BubblewrapLauncher implements Launcher {
       for (const pipe of child.stdio) pipe?.on('error', () => {});
       argsPipe!.end(args.map((arg) => `${arg}\0`).join(''));
       for (const [index, content] of contents.entries()) dataPipes[index]!.end(content);
-      const inner = await innerPid(statusPipe as unknown as Readable);
+      const inner = await inTime(innerPid(statusPipe as unknown as Readable), {
+        ...{ startWithinMs, signal, pid: child.pid },
+      });
       sandbox.knowInner(inner);
       await adopt([child.pid, inner]);
       blockPipe!.end('x');
       return sandbox as Launched;
     } catch (cause) {
       sandbox.kill();
-      const { code, stderr } = await sandbox.ended;
-      const said = stderr.trim() || `it ended with code ${code}`;
+      // One that waits for a disk that does not answer cannot be killed yet; nobody waits for it.
+      const isGone = await settledWithin(sandbox.ended, END_WITHIN_MS);
+      if (cause instanceof SandboxStartTimedOut) throw cause;
+      const said =
+        stderr().trim() || (isGone ? `it ended with code ${child.exitCode}` : 'it cannot be killed');
       throw new LaunchFailed(`bubblewrap: ${cause instanceof NoStatus ? said : String(cause)}`, { cause });
     }
   }
@@ -181,6 +196,27 @@ function readStat(pid: number): { state: string; parent: number; startedAt: stri
 }
 
 class NoStatus extends Error {}
+
+/** Rejects when the process has not got so far within its time, or is not wanted any more. */
+export async function inTime<T>(
+  promise: Promise<T>,
+  { startWithinMs, signal, pid }: Pick<Launch, 'startWithinMs' | 'signal'> & { readonly pid: number },
+): Promise<T> {
+  const clock = new AttentiveClock();
+  const late = deferred<never>();
+  const time = new ProcessorTime(() => readProcessor(pid));
+  clock.after(
+    startWithinMs,
+    () => late.reject(new SandboxStartTimedOut(startWithinMs)),
+    () => time.couldAnswer(),
+  );
+  try {
+    const first = Promise.race([promise, late.promise]);
+    return await (signal ? unlessAborted(first, signal) : first);
+  } finally {
+    clock.clear();
+  }
+}
 
 /** The host pid of pid 1 inside. bubblewrap says it before anything inside can run, so it may be acted on. */
 function innerPid(status: Readable): Promise<number> {

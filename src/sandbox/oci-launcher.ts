@@ -7,16 +7,26 @@ import { chmod, copyFile, mkdir, readFile, rm, symlink, writeFile } from 'node:f
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { settledWithin } from '../lib/settled-within.js';
 import { INSIDE_LIBRARY, VISIBLE_HOST_PATHS } from './bubblewrap.js';
 import type { Builder, Way } from './builder.js';
 import type { Advice } from './host-advice.js';
 import { accounts } from './host-directories.js';
-import { endOf, type Launch, type Launched, type Launcher, LaunchFailed, Running, tailOf } from './launch.js';
+import {
+  END_WITHIN_MS,
+  endOf,
+  inTime,
+  type Launch,
+  type Launched,
+  type Launcher,
+  LaunchFailed,
+  Running,
+  tailOf,
+} from './launch.js';
 import { ociConfig, ROOT_DIRECTORIES, ROOT_FILES, ROOT_LINKS } from './oci-config.js';
-import type { IsolationLevel } from './sandbox.js';
+import { type IsolationLevel, SandboxStartTimedOut } from './sandbox.js';
 
 const run = promisify(execFile);
-const STARTED_WITHIN_MS = 20_000;
 const LOOK_EVERY_MS = 5;
 const PYTHON = '/usr/bin/python3';
 
@@ -78,7 +88,7 @@ export class OciLauncher implements Launcher {
     private readonly userNamespace: boolean,
   ) {}
 
-  async launch({ policy, seccomp, uid, adopt }: Launch): Promise<Launched> {
+  async launch({ policy, seccomp, uid, adopt, startWithinMs, signal }: Launch): Promise<Launched> {
     if (uid === null) throw new LaunchFailed('an OCI runtime needs a uid for what runs inside');
     // Its control groups are named so, too, beside those of everybody else on the host.
     const id = `codegen-worker-${randomUUID()}`;
@@ -101,14 +111,14 @@ export class OciLauncher implements Launcher {
       await rm(bundle, { recursive: true, force: true });
       throw new LaunchFailed(`the bundle for ${id} could not be written: ${String(cause)}`, { cause });
     }
-    return this.#run(id, base, bundle, { seccomp, adopt });
+    return this.#run(id, base, bundle, { seccomp, adopt, startWithinMs, signal });
   }
 
   async #run(
     id: string,
     base: string,
     bundle: string,
-    { seccomp, adopt }: Pick<Launch, 'seccomp' | 'adopt'>,
+    { seccomp, adopt, startWithinMs, signal }: Omit<Launch, 'policy' | 'uid'>,
   ): Promise<Launched> {
     const { path, args } = this.runtime;
     const globals = ['--root', join(base, 'state'), ...args];
@@ -119,7 +129,8 @@ export class OciLauncher implements Launcher {
       stdio: ['pipe', 'pipe', 'pipe'],
     });
     for (const pipe of child.stdio) pipe?.on('error', () => {});
-    const ended = endOf(child, tailOf(child.stderr)).then(async (end) => {
+    const stderr = tailOf(child.stderr);
+    const ended = endOf(child, stderr).then(async (end) => {
       // A runtime that was killed has not taken its container away.
       if (end.signal !== null) await run(path, [...globals, 'delete', '--force', id]).catch(() => {});
       await rm(bundle, { recursive: true, force: true });
@@ -128,7 +139,8 @@ export class OciLauncher implements Launcher {
     if (child.pid === undefined) throw new LaunchFailed(`could not start ${path}: ${(await ended).stderr}`);
     const sandbox = new Running(child as ChildProcess & { pid: number }, ended);
     try {
-      sandbox.innerPid = await pidFrom(pidFile, ended);
+      const { pid } = child;
+      sandbox.innerPid = await inTime(pidFrom(pidFile, ended), { startWithinMs, signal, pid });
       await adopt([sandbox.innerPid]);
       const length = Buffer.alloc(4);
       length.writeUInt32BE(seccomp?.length ?? 0);
@@ -137,8 +149,9 @@ export class OciLauncher implements Launcher {
       return sandbox as Launched;
     } catch (cause) {
       sandbox.kill();
-      const { stderr } = await ended;
-      throw new LaunchFailed(`${path}: ${stderr.trim() || String(cause)}`, { cause });
+      await settledWithin(ended, END_WITHIN_MS);
+      if (cause instanceof SandboxStartTimedOut) throw cause;
+      throw new LaunchFailed(`${path}: ${stderr().trim() || String(cause)}`, { cause });
     }
   }
 }
@@ -167,8 +180,7 @@ async function pidFrom(pidFile: string, ended: Promise<unknown>): Promise<number
   void ended.then(() => {
     isOver = true;
   });
-  const giveUpAt = performance.now() + STARTED_WITHIN_MS;
-  while (!isOver && performance.now() < giveUpAt) {
+  while (!isOver) {
     const pid = Number(await readFile(pidFile, 'utf8').catch(() => ''));
     if (pid > 0) return pid;
     await sleep(LOOK_EVERY_MS);

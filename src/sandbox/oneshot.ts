@@ -42,6 +42,7 @@ export function launchOneShot(
     seccomp: host.closedFilter,
     uid: workspace.uid,
     adopt,
+    startWithinMs: host.startWithinMs,
     policy: {
       library: host.directories.library,
       workspace: program.workspace === 'none' ? null : { source: workspace.path, writable: writes },

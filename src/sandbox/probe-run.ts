@@ -44,6 +44,7 @@ export async function tryWay(way: Way, ground: Ground): Promise<Tried> {
       },
       seccomp: way.nested ? null : filter,
       uid,
+      startWithinMs: START_WITHIN_MS,
       adopt: async (pids) => {
         await group.adopt(pids);
         isCounted = group.processes()?.includes(pids.at(-1)!) ?? false;
@@ -67,6 +68,7 @@ export async function tryWay(way: Way, ground: Ground): Promise<Tried> {
   }
 }
 
+const START_WITHIN_MS = 60_000;
 const PROBE_LIMITS = {
   memoryBytes: 256 * 1024 * 1024,
   cpuPercent: 100,

@@ -2,9 +2,17 @@
 // told, and when it does not confirm in time, the program's group is killed, and then the whole sandbox.
 import { constants } from 'node:os';
 import { deferred } from '../lib/deferred.js';
-import type { AttentiveClock } from './attentive-clock.js';
+import type { AttentiveClock, CouldAnswer } from './attentive-clock.js';
 import type { ProgramGroup } from './program-group.js';
-import { type Exec, type ExecEnd, type LimitReached, type OutputSink, StdinGone } from './sandbox.js';
+import {
+  type Exec,
+  type ExecEnd,
+  type ExecRequest,
+  type LimitReached,
+  notStarted,
+  type OutputSink,
+  StdinGone,
+} from './sandbox.js';
 import { SendWindow } from './send-window.js';
 
 const STDIN_UNDER_WAY = 256 * 1024;
@@ -28,7 +36,9 @@ export interface ProgramHost {
   terminate(): void;
   kill(): void;
   /** The last resort: takes the sandbox and all in it away. */
-  killSandbox(why: string): void;
+  killSandbox(why: string, facts?: object): void;
+  /** Looks at whether the agent could have answered, from now on. */
+  couldAnswer(): CouldAnswer;
 }
 
 export class ProgramExec implements Exec {
@@ -36,6 +46,8 @@ export class ProgramExec implements Exec {
   readonly ended = this.#ended.promise;
   readonly stdin = new SendWindow(STDIN_UNDER_WAY);
   readonly sink: OutputSink;
+  readonly #askToStart: () => Promise<void>;
+  #mayStart: Promise<boolean> | undefined;
   #saidNoSpace = false;
   #host: ProgramHost | undefined;
   #isSettled = false;
@@ -53,9 +65,10 @@ export class ProgramExec implements Exec {
     /** As the agent takes it, JSON. */
     readonly request: Buffer,
     readonly memoryBytes: number | undefined,
-    input: { readonly stdin: Uint8Array; readonly stdinOpen: boolean },
+    input: Pick<ExecRequest, 'stdin' | 'stdinOpen' | 'mayStart'>,
     sink: OutputSink,
   ) {
+    this.#askToStart = input.mayStart ?? (() => Promise.resolve());
     this.sink = (stream, chunk) => {
       if (stream === 'stderr')
         this.#saidNoSpace ||= NO_SPACE.test(chunk.subarray(-ERROR_WORDS_BYTES).toString('latin1'));
@@ -68,11 +81,6 @@ export class ProgramExec implements Exec {
   /** It complained on stderr that there is no room, wherever that was. */
   get saidNoSpace(): boolean {
     return this.#saidNoSpace;
-  }
-
-  /** The agent was asked to run it. */
-  get hasBegun(): boolean {
-    return this.#host !== undefined;
   }
 
   get isSettled(): boolean {
@@ -114,6 +122,16 @@ export class ProgramExec implements Exec {
     return (await this.#host?.group?.memoryUsed(bytes)) ?? 0;
   }
 
+  /** Resolves with true as soon as the program may run, with false when it may not. Asks once, also when the process that
+   *  was to become the program is lost and another takes its place. */
+  mayStart(): Promise<boolean> {
+    this.#mayStart ??= this.#askToStart().then(
+      () => true,
+      () => false,
+    );
+    return this.#mayStart;
+  }
+
   /** The request is on its way. */
   begin(host: ProgramHost): void {
     this.#host = host;
@@ -129,9 +147,9 @@ export class ProgramExec implements Exec {
 
   /** The agent says that all of the program is gone, and how it went; `report` may be anything. */
   async exited(report: unknown): Promise<void> {
-    const { group, groupCounts } = this.#host!;
-    const said = readReport(report);
     try {
+      const { group, groupCounts } = this.#host!;
+      const said = readReport(report);
       const usage = groupCounts ? await group?.usage() : undefined;
       const oomKills = group?.oomKills() ?? 0;
       if (group && group.members() > 0) await group.kill();
@@ -153,7 +171,7 @@ export class ProgramExec implements Exec {
       });
     } catch (error) {
       // Something of it may be left: only the end of the whole sandbox, which settles us, can be vouched for.
-      this.#host!.killSandbox(`what a program left could not be removed: ${String(error)}`);
+      this.#host!.killSandbox('what a program left could not be removed', { err: error });
     }
   }
 
@@ -185,8 +203,10 @@ export class ProgramExec implements Exec {
   }
 
   async #killGroup(host: ProgramHost): Promise<void> {
-    this.#patience = host.clock.after(GROUP_GONE_WITHIN_MS, () =>
-      host.killSandbox('it did not end a program that was to be killed'),
+    this.#patience = host.clock.after(
+      GROUP_GONE_WITHIN_MS,
+      () => host.killSandbox('it did not end a program that was to be killed'),
+      host.couldAnswer(),
     );
     this.#killedByUs = countMembers(host);
     await host.group?.kill().catch(() => {});
@@ -204,11 +224,8 @@ function countMembers({ group }: ProgramHost): number {
 
 /** Of a program for which no sandbox could be had. */
 export function didNotStart(error: unknown): ExecEnd {
-  const message = error instanceof Error ? error.message : String(error);
-  return {
-    how: { kind: 'sandboxDied', message: `the sandbox could not be started: ${message}` },
-    processesKilled: 0,
-  };
+  const { cause, message } = notStarted(error);
+  return { how: { kind: cause, message }, processesKilled: 0 };
 }
 
 /** Where a signal has several names, the first is the usual one. */

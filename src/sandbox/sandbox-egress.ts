@@ -9,6 +9,16 @@ import type { SandboxHost } from './sandbox-host.js';
 /** What is kept of the hosts that a program with a grant of its own was refused. */
 const MAX_REFUSED = 16;
 
+/** Leaves nothing behind of a proxy that could not be started. */
+async function startOrClose(starting: Promise<void>, close: () => Promise<void>): Promise<void> {
+  try {
+    await starting;
+  } catch (error) {
+    await close().catch(() => {});
+    throw error;
+  }
+}
+
 export class SandboxEgress {
   readonly #host: SandboxHost;
   readonly #owner: number | null;
@@ -52,14 +62,13 @@ export class SandboxEgress {
   /** A proxy of the sandbox's own policy. */
   async open(socketPath: string): Promise<{ close(): Promise<void> }> {
     const proxy = this.#proxy(socketPath, this.#policy, (decision) => this.#decisions.tell(decision));
-    this.#following.add(proxy);
-    await proxy.start();
-    return {
-      close: () => {
-        this.#following.delete(proxy);
-        return proxy.close();
-      },
+    const close = () => {
+      this.#following.delete(proxy);
+      return proxy.close();
     };
+    this.#following.add(proxy);
+    await startOrClose(proxy.start(), close);
+    return { close };
   }
 
   /** A proxy for one program; `refused` tells which hosts it was kept from. */
@@ -73,7 +82,7 @@ export class SandboxEgress {
       if (!allowed && host !== null && refused.size < MAX_REFUSED) refused.add(`${host}:${port}`);
       this.#decisions.tell(decision);
     });
-    await proxy.start();
+    await startOrClose(proxy.start(), () => proxy.close());
     return { close: () => proxy.close(), refused: () => [...refused] };
   }
 

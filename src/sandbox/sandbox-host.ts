@@ -21,6 +21,8 @@ export interface SandboxHost {
   /** Programs get namespaces of their own inside a lasting sandbox; else each gets a sandbox of its own. */
   readonly nested: boolean;
   readonly agentIdleMs: number;
+  /** A sandbox that has not started within this time, in which it could have, is given up. */
+  readonly startWithinMs: number;
   /** `host:port` of the service, which no sandbox may reach. */
   readonly ownAddresses: () => readonly string[];
   /** Of each sandbox. */

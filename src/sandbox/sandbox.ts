@@ -92,6 +92,8 @@ export interface SandboxSpec {
   /** Environment of every program, on top of the sandbox's own. */
   readonly env: Readonly<Record<string, string>>;
   readonly egress: EgressPolicy;
+  /** Whose it is: when many are to start, owners take turns. */
+  readonly owner?: string;
   /** Told of every decision about a connection, repeats together; see `egress-decisions`. */
   readonly onEgress?: (decision: EgressDecision) => void;
 }
@@ -146,6 +148,9 @@ export interface ExecRequest {
   readonly memoryBytes?: number;
   /** Runs in a sandbox of its own that may reach these hosts; otherwise the sandbox's own policy holds. */
   readonly egress?: EgressPolicy;
+  /** Called once, when a confined process waits for the program and nothing else is missing. Nothing of the program runs
+   *  before it resolves, or at all when it rejects. */
+  readonly mayStart?: () => Promise<void>;
 }
 
 /** Takes output as it comes. A returned promise holds further reading back until it settles. */
@@ -164,6 +169,7 @@ export interface ExecEnd {
     | { readonly kind: 'signaled'; readonly signal: string }
     | { readonly kind: 'spawnFailed'; readonly code: string; readonly message: string }
     | { readonly kind: 'sandboxDied'; readonly message: string }
+    | { readonly kind: 'startTimedOut'; readonly message: string }
     /** It was called off before anything of it ran. */
     | { readonly kind: 'calledOff' };
   /** A limit that the sandbox saw broken, whatever the process made of it. */
@@ -189,6 +195,34 @@ export interface Exec {
 }
 
 export class StdinGone extends Error {}
+
+/** The sandbox was not ready in time; nothing of what was wanted of it has run. */
+export class SandboxStartTimedOut extends Error {
+  constructor(readonly limitMs: number) {
+    super(
+      `The sandbox of the session did not start within ${limitMs / 1000} s (SANDBOX_START_TIMEOUT_SECONDS), and nothing of the task ran. Submit it again, later when the host is overloaded; the log of the service says how far the start came.`,
+    );
+  }
+}
+
+/** Nothing starts in it any more. */
+export class SandboxClosed extends Error {
+  constructor() {
+    super('the sandbox is closed');
+  }
+}
+
+/** Why something that needed a sandbox got none, for whoever asked for it: what else there is to say names places of the
+ *  host, and is for the log. */
+export function notStarted(error: unknown): { cause: 'startTimedOut' | 'sandboxDied'; message: string } {
+  if (error instanceof SandboxStartTimedOut) return { cause: 'startTimedOut', message: error.message };
+  if (error instanceof SandboxClosed) return { cause: 'sandboxDied', message: error.message };
+  return {
+    cause: 'sandboxDied',
+    message:
+      'The sandbox of the session could not be started, and nothing of the task ran. Submit it again; when it fails again, the log of the service says why.',
+  };
+}
 
 export interface FileEntry {
   readonly path: string;
@@ -226,6 +260,9 @@ export class FileError extends Error {
 
 /** Files of the workspace, touched by a confined helper inside the sandbox. Paths are relative to the workspace. */
 export interface SandboxFiles {
+  /** Resolves when the helper can be asked, so that an operation waits for no start. Rejects with the signal's reason, or
+   *  with why there is no sandbox. */
+  ready(signal: AbortSignal): Promise<void>;
   /** At most `maxBytes` from `offset`; more is a FILE_TOO_LARGE that names the size. */
   read(
     path: string,
@@ -266,6 +303,8 @@ export interface Sandbox {
   readonly files: SandboxFiles;
   /** Starts the agent now instead of with the first program. */
   warm(): Promise<void>;
+  /** Where it stands among the sandboxes that are to start: 1 is next, or starts already; 0 when it need not. */
+  readonly startPosition: number;
   exec(request: ExecRequest, sink: OutputSink): Exec;
   setEgress(policy: EgressPolicy): void;
   usage(): Promise<SandboxUsage>;

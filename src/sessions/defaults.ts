@@ -76,6 +76,7 @@ export function egressOf(
 export function sandboxSpec(row: SessionRow, config: Config): SandboxSpec {
   return {
     id: row.id,
+    owner: row.tenant,
     env: JSON.parse(row.env) as Record<string, string>,
     egress: egressOf(JSON.parse(row.network) as Network, config),
     limits: sandboxLimits(JSON.parse(row.limits) as Limits, config),

@@ -99,6 +99,8 @@ export function endingMessage(facts: EndingFacts, limits?: Limits): string {
       return 'The service stopped while the task ran; what it printed until then was kept. Submit it again if it may run twice.';
     case 'sandboxDied':
       return 'The sandbox ended under the task; submit it again. The session’s workspace is kept.';
+    case 'startTimedOut':
+      return 'The sandbox of the session did not start in time; nothing of the task ran. Submit it again.';
     case 'spawnFailed':
       return 'The program could not be started.';
     case 'toolError':

@@ -6,13 +6,15 @@ import type { Journal, WithEvents } from '../events/journal.js';
 import { OutputWriter } from '../events/output.js';
 import type { NewEvent } from '../events/schema.js';
 import type { Logger } from '../observability/logger.js';
+import { notStarted } from '../sandbox/sandbox.js';
 import { UnitRejected } from '../store/store.js';
-import { type Progress, type ToolContext, ToolError, type ToolResult } from '../tools/tool.js';
+import { NotStarted, type Progress, type ToolContext, ToolError, type ToolResult } from '../tools/tool.js';
 import { endingMessage, limitFacts } from './ending.js';
 import type { LiveTask } from './live-task.js';
 import { endedOutputs } from './outputs.js';
 import type { TaskRepository } from './repository.js';
 import { type Ending, statusOf, type TaskStatus, type Usage } from './schema.js';
+import { TaskStart } from './task-start.js';
 
 /** Progress of one stage is told at most this often. */
 const PROGRESS_EVERY_MS = 100;
@@ -24,6 +26,8 @@ export interface EndedTask {
   readonly status: TaskStatus;
   readonly cause: Ending['cause'];
   readonly durationMs: number;
+  /** Null when it never started. */
+  readonly queueMs: number | null;
 }
 
 export interface ExecutorOptions {
@@ -58,26 +62,16 @@ export class Executor {
   /** Resolves when the task's ending is stored; never rejects. */
   async execute(task: LiveTask): Promise<void> {
     const { ending } = task;
-    const { limits } = task.facts;
-    const startedAt = performance.now();
-    task.status = 'running';
-    // Not waited for: the program starts meanwhile, and the store keeps the order of what follows.
-    this.#storeStart(task, startedAt).catch((error: unknown) => {
-      this.#options.log.error({ err: error, taskId: task.facts.taskId }, 'task start could not be stored');
-      ending.record({
-        cause: 'interrupted',
-        message: 'The store could not take the start of the task; submit it again.',
-      });
-    });
+    const start = new TaskStart({ ...this.#options, now: this.#now }, task);
     const output = this.#outputOf(task);
-    const clock = setTimeout(() => ending.record({ cause: 'timedOut' }), limits.timeoutMs);
-    const result = await this.#runTool(task, output);
-    clearTimeout(clock);
+    const result = await this.#runTool(task, output, start);
+    start.over();
     task.exec = undefined;
+    if (task.isPostponed && task.status === 'queued') return task.markDone();
     const killMs = ending.first && ending.sinceDecidedMs;
     ending.record(result.ending ?? { cause: 'finished' });
     await output.flush();
-    await this.#storeEnd(task, { result, output, killMs, durationMs: performance.now() - startedAt });
+    await this.#storeEnd(task, { result, output, killMs, durationMs: start.durationMs });
   }
 
   /** Ends a task that never started. */
@@ -85,12 +79,15 @@ export class Executor {
     await this.#storeEnd(task, { result: { outputs: {} } });
   }
 
-  async #runTool(task: LiveTask, output: OutputWriter): Promise<Result> {
+  async #runTool(task: LiveTask, output: OutputWriter, start: TaskStart): Promise<Result> {
     if (task.ending.first) return { outputs: {} };
+    // Such a tool changes nothing, so that it may be run again: its start need not be waited for.
+    if (task.tool.inService) start.begin().catch(() => {});
     try {
-      const result = await task.tool.run(this.#contextOf(task, output), task.facts.arguments);
+      const result = await task.tool.run(this.#contextOf(task, output, start), task.facts.arguments);
       return result as Result;
     } catch (error) {
+      if (error instanceof NotStarted) return { outputs: {}, ending: notStarted(error.cause) };
       if (error instanceof ToolError) {
         return { outputs: {}, ending: { cause: 'toolError', code: error.code, message: error.message } };
       }
@@ -114,7 +111,7 @@ export class Executor {
     }
   }
 
-  #contextOf(task: LiveTask, output: OutputWriter): ToolContext {
+  #contextOf(task: LiveTask, output: OutputWriter, start: TaskStart): ToolContext {
     const { config } = this.#options;
     let told = { stage: '', at: 0 };
     return {
@@ -126,6 +123,7 @@ export class Executor {
       memoryBytes: task.facts.limits.memoryBytes,
       maxInlineBytes: config.JSON_BODY_BYTES,
       settings: { pipIndexUrl: config.PIP_INDEX_URL, pipFileHosts: config.PIP_FILE_HOSTS },
+      begin: () => start.begin(),
       output: (stream, chunk) => output.write(stream, chunk),
       progress: (progress) => {
         const at = performance.now();
@@ -173,17 +171,6 @@ export class Executor {
     });
   }
 
-  async #storeStart(task: LiveTask, startedAt: number): Promise<void> {
-    const now = this.#now();
-    const queueMs = round(startedAt - task.acceptedAt);
-    const change = task.session.taskStarted(now);
-    const { id, taskId } = task.facts;
-    await this.#append(task, [...change.events, { type: 'task.started', taskId, data: { queueMs } }], {
-      after: [this.#options.repository.start({ id, startedAt: now, queueMs }), ...change.statements],
-    });
-    Object.assign(task.row, { started_at: now, queue_ms: queueMs });
-  }
-
   async #storeEnd(task: LiveTask, { result, output, killMs, durationMs }: Ended): Promise<void> {
     const { id, taskId } = task.facts;
     const now = this.#now();
@@ -225,7 +212,8 @@ export class Executor {
       const { taskId } = task.facts;
       const { session_id: sessionId } = task.session.row;
       const [tool, { cause }] = [task.tool.name, ending];
-      this.#options.onEnded({ tool, status, cause, durationMs: durationMs ?? 0 });
+      const { queue_ms: queueMs } = task.row;
+      this.#options.onEnded({ tool, status, cause, queueMs, durationMs: durationMs ?? 0 });
       this.#options.log.info({ taskId, sessionId, tool, cause, durationMs }, 'task ended');
     });
   }

@@ -30,7 +30,12 @@ export class LiveTask implements Job {
   readonly acceptedAt = performance.now();
   /** When it was last told where it stands in the queue, on the same clock. */
   toldQueueAt = this.acceptedAt;
+  /** `running` from the moment at which its start is being stored. */
   status: 'queued' | 'running' = 'queued';
+  /** Its turn has come: it starts, or runs. */
+  isTaken = false;
+  /** It had not begun when the service stopped: it is left as it is for the next run. */
+  isPostponed = false;
   /** The program that runs for it, while one does. */
   exec: Exec | undefined;
   /** All that it printed, when that is little and its end is stored. */
@@ -51,7 +56,19 @@ export class LiveTask implements Job {
     return this.#done.promise;
   }
 
+  /** While its turn has come and its sandbox has to start: where that stands; 0 else. */
+  get startPosition(): number {
+    const isWaiting = this.isTaken && this.status === 'queued' && !this.ending.first;
+    return isWaiting ? this.session.sandbox.startPosition : 0;
+  }
+
+  /** Leaves it to the next run of the service, unless something has ended it, or it has begun. */
+  postpone(): void {
+    if (this.status === 'queued' && this.ending.record({ cause: 'interrupted' })) this.isPostponed = true;
+  }
+
   async run(): Promise<void> {
+    this.isTaken = true;
     await this.execute(this);
   }
 

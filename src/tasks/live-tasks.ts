@@ -48,8 +48,14 @@ export class LiveTasks {
     return this.all().filter((task) => task.session === session);
   }
 
+  /** Those that run. */
   running(): LiveTask[] {
     return this.all().filter(({ status }) => status === 'running');
+  }
+
+  /** Those whose turn has come: they run, or their sandbox is being started. */
+  taken(): LiveTask[] {
+    return this.all().filter(({ isTaken }) => isTaken);
   }
 }
 

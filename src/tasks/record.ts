@@ -10,7 +10,7 @@ const time = (epochMs: number) => new Date(epochMs).toISOString();
 const timeOrNull = (epochMs: number | null) => (epochMs === null ? null : time(epochMs));
 
 /** Where a task stands while it waits; nothing of it is known of one that does not. */
-export type QueueFacts = Pick<Task, 'queuePosition' | 'estimatedWaitMs'>;
+export type QueueFacts = Pick<Task, 'queuePosition' | 'waitsFor' | 'estimatedWaitMs'>;
 
 /** A clock that was put back shows nothing that ended before it began. */
 const notBefore = (first: number, later: number | null) => (later === null ? null : Math.max(first, later));

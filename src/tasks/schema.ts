@@ -23,6 +23,7 @@ export const ENDING_CAUSES = [
   'toolError',
   'spawnFailed',
   'sandboxDied',
+  'startTimedOut',
   'interrupted',
   'timedOut',
   'cancelled',
@@ -34,7 +35,7 @@ export const Ending = closed(
   {
     cause: stringEnum(ENDING_CAUSES, {
       description:
-        'What ended it first. `exited`: the process ended by itself; `finished`: a tool without a process did its work; `interrupted`: the service stopped under it.',
+        'What ended it first. `exited`: the process ended by itself; `finished`: a tool without a process did its work; `startTimedOut`: its sandbox did not start in time, so that nothing of it ran; `interrupted`: the service stopped under it.',
     }),
     exitCode: Type.Optional(
       Type.Integer({
@@ -95,6 +96,7 @@ export function statusOf(
     case 'toolError':
     case 'spawnFailed':
     case 'sandboxDied':
+    case 'startTimedOut':
     case 'interrupted':
       return 'failure';
     case 'timedOut':
@@ -111,6 +113,10 @@ export const EstimatedWaitMs = Type.Number({
   minimum: 0,
   description:
     'About how long it still waits. Computed from the turns before it, in its session and where the places of the tenant or the service are full, and the mean time of the tasks that ended lately (the newest count most). An estimate: work unlike theirs, and holds by a checkpoint, make it wrong. Absent while no task has ended since the service started.',
+});
+
+export const WaitsFor = Type.Literal('sandbox', {
+  description: 'Its turn in the session has come, and its sandbox has to start first.',
 });
 
 export const Usage = closed(
@@ -133,7 +139,8 @@ export const Constraints = closed(
     timeoutSeconds: Type.Optional(
       Type.Number({
         exclusiveMinimum: 0,
-        description: 'Wall clock from task.started. Default: the session’s; at most the operator’s maximum.',
+        description:
+          'Wall clock from task.started: neither its turn nor the start of its sandbox counts. Default: the session’s; at most the operator’s maximum.',
       }),
     ),
     maxMemoryMb: Type.Optional(
@@ -202,11 +209,25 @@ export const Task = closed(
       }),
     ),
     createdAt: Timestamp(),
-    startedAt: nullable(Timestamp()),
+    startedAt: nullable(
+      Timestamp({
+        description:
+          'When its program, or the work of its tool, was about to begin: stored before that. Null: nothing of it has run.',
+      }),
+    ),
     endedAt: nullable(Timestamp()),
-    queueMs: nullable(Type.Number()),
+    queueMs: nullable(
+      Type.Number({ description: 'From its acceptance to its start: its turn, and its sandbox’s start.' }),
+    ),
     durationMs: nullable(Type.Number({ description: 'From start to end, on a monotonic clock.' })),
-    queuePosition: Type.Optional(Type.Integer({ minimum: 1, description: 'While queued: 1 is next.' })),
+    queuePosition: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        description:
+          'While queued: 1 is next in the session; with `waitsFor`, its sandbox is the next of the service to start.',
+      }),
+    ),
+    waitsFor: Type.Optional(WaitsFor),
     estimatedWaitMs: Type.Optional(EstimatedWaitMs),
     usage: Type.Optional(ref(Usage)),
     firstSeq: Type.Integer({ description: 'Its first event.' }),

@@ -199,7 +199,7 @@ export class Tasks {
     const live = this.#live.byName(principal.tenant, taskId);
     if (!live) throw new TaskNotRunning(taskId, (await this.#find(principal, taskId)).row.status);
     if (live.facts.arguments.stdinOpen !== true) throw new StdinClosed(taskId);
-    if (!live.exec) throw new TaskNotRunning(taskId, live.status);
+    if (!live.exec || live.status !== 'running') throw new TaskNotRunning(taskId, live.status);
     live.session.worked(this.#now());
     try {
       await live.exec.writeStdin(bytes, close);
@@ -253,11 +253,12 @@ export class Tasks {
   }
 
   /** Takes no new tasks, lets those that run finish for a while, or until `hurry`, then ends them as `interrupted`.
-   *  Queued ones stay; one that cannot be killed stays too, and ends when the service starts again. */
+   *  Queued ones stay, those whose sandbox has to start first as well; one that cannot be killed stays too, and ends when the service starts again. */
   async drain(graceMs: number, hurry: AbortSignal): Promise<void> {
     this.#stopping.abort();
     for (const live of this.#options.sessions.allLive) live.lane.hold();
-    const running = this.#live.running();
+    const running = this.#live.taken();
+    for (const task of running) task.postpone();
     const all = Promise.all(running.map((task) => task.done));
     if (await settledWithin(all, graceMs, hurry)) return;
     for (const task of running) task.ending.record({ cause: 'interrupted' });
@@ -369,6 +370,7 @@ export class Tasks {
 
   #queueOf(id: string): QueueFacts {
     const task = this.#live.byId(id);
+    if (task?.startPosition) return { queuePosition: task.startPosition, waitsFor: 'sandbox' };
     const queuePosition = task?.session.lane.position(task);
     if (!task || !queuePosition) return {};
     return { queuePosition, ...this.#estimate(task.session, queuePosition) };

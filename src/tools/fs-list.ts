@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox';
 import { closed } from '../lib/typebox.js';
 import { defineTool, ToolError } from './tool.js';
-import { Entry, orToolError, WorkspacePath } from './workspace-files.js';
+import { Entry, onFiles, WorkspacePath } from './workspace-files.js';
 
 /** Lists a directory, or everything below it. */
 export const fsList = defineTool({
@@ -47,9 +47,12 @@ export const fsList = defineTool({
     },
     { $id: 'FsListOutputs' },
   ),
-  async run({ sandbox, signal, maxInlineBytes }, args) {
+  async run(context, args) {
     const { path = '.', recursive = false, pattern, limit = 1000 } = args;
-    const outputs = await orToolError(sandbox.files.list(path, { recursive, pattern, limit }, signal));
+    const outputs = await onFiles(context, (files, signal) =>
+      files.list(path, { recursive, pattern, limit }, signal),
+    );
+    const { maxInlineBytes } = context;
     const sizeBytes = Buffer.byteLength(JSON.stringify(outputs));
     if (sizeBytes > maxInlineBytes) {
       throw new ToolError(

@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox';
 import { closed } from '../lib/typebox.js';
 import { defineTool } from './tool.js';
-import { entryOutputs, orToolError, WorkspacePath } from './workspace-files.js';
+import { entryOutputs, onFiles, WorkspacePath } from './workspace-files.js';
 
 /** Makes a directory. */
 export const fsMkdir = defineTool({
@@ -20,7 +20,7 @@ export const fsMkdir = defineTool({
     { $id: 'FsMkdirArguments', examples: [{ path: 'data/raw' }] },
   ),
   outputs: entryOutputs('FsMkdirOutputs', 'The directory.'),
-  async run({ sandbox, signal }, { path, parents = true }) {
-    return { outputs: await orToolError(sandbox.files.mkdir(path, { parents }, signal)) };
+  async run(context, { path, parents = true }) {
+    return { outputs: await onFiles(context, (files, signal) => files.mkdir(path, { parents }, signal)) };
   },
 });

@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox';
 import { closed } from '../lib/typebox.js';
 import { defineTool } from './tool.js';
-import { entryOutputs, orToolError, WorkspacePath } from './workspace-files.js';
+import { entryOutputs, onFiles, WorkspacePath } from './workspace-files.js';
 
 /** Moves or renames an entry in one step. */
 export const fsMove = defineTool({
@@ -21,7 +21,9 @@ export const fsMove = defineTool({
     { $id: 'FsMoveArguments', examples: [{ path: 'draft.txt', to: 'final/report.txt' }] },
   ),
   outputs: entryOutputs('FsMoveOutputs', 'The entry at its new path.'),
-  async run({ sandbox, signal }, { path, to, overwrite = false }) {
-    return { outputs: await orToolError(sandbox.files.move(path, to, { overwrite }, signal)) };
+  async run(context, { path, to, overwrite = false }) {
+    return {
+      outputs: await onFiles(context, (files, signal) => files.move(path, to, { overwrite }, signal)),
+    };
   },
 });

@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox';
 import { closed, stringEnum } from '../lib/typebox.js';
 import { defineTool, ToolError } from './tool.js';
-import { orToolError, WorkspacePath } from './workspace-files.js';
+import { onFiles, WorkspacePath } from './workspace-files.js';
 
 /** Reads a file, or a range of its bytes. */
 export const fsRead = defineTool({
@@ -52,10 +52,11 @@ export const fsRead = defineTool({
       examples: [{ path: 'data/test.txt', contents: 'test content', encoding: 'utf8', sizeBytes: 12 }],
     },
   ),
-  async run({ sandbox, signal, maxInlineBytes }, { path, encoding = 'utf8', offset, length }) {
+  async run(context, { path, encoding = 'utf8', offset, length }) {
+    const { maxInlineBytes } = context;
     const maxBytes = encoding === 'base64' ? Math.floor(maxInlineBytes / 4) * 3 : maxInlineBytes;
-    const { bytes, sizeBytes } = await orToolError(
-      sandbox.files.read(path, { offset, length, maxBytes }, signal),
+    const { bytes, sizeBytes } = await onFiles(context, (files, signal) =>
+      files.read(path, { offset, length, maxBytes }, signal),
     );
     const contents = encoding === 'base64' ? bytes.toString('base64') : textOf(bytes, path);
     return { outputs: { path, contents, encoding, sizeBytes } };

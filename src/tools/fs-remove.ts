@@ -1,7 +1,7 @@
 import { Type } from '@sinclair/typebox';
 import { closed } from '../lib/typebox.js';
 import { defineTool } from './tool.js';
-import { entryOutputs, orToolError, WorkspacePath } from './workspace-files.js';
+import { entryOutputs, onFiles, WorkspacePath } from './workspace-files.js';
 
 /** Removes an entry. */
 export const fsRemove = defineTool({
@@ -18,7 +18,7 @@ export const fsRemove = defineTool({
     { $id: 'FsRemoveArguments', examples: [{ path: 'data', recursive: true }] },
   ),
   outputs: entryOutputs('FsRemoveOutputs', 'The entry as it was.'),
-  async run({ sandbox, signal }, { path, recursive = false }) {
-    return { outputs: await orToolError(sandbox.files.remove(path, { recursive }, signal)) };
+  async run(context, { path, recursive = false }) {
+    return { outputs: await onFiles(context, (files, signal) => files.remove(path, { recursive }, signal)) };
   },
 });

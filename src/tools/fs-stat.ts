@@ -1,6 +1,6 @@
 import { closed } from '../lib/typebox.js';
 import { defineTool } from './tool.js';
-import { entryOutputs, orToolError, WorkspacePath } from './workspace-files.js';
+import { entryOutputs, onFiles, WorkspacePath } from './workspace-files.js';
 
 /** Tells what is at a path. */
 export const fsStat = defineTool({
@@ -12,7 +12,7 @@ export const fsStat = defineTool({
     { $id: 'FsStatArguments', examples: [{ path: 'data/test.txt' }] },
   ),
   outputs: entryOutputs('FsStatOutputs', 'The entry.'),
-  async run({ sandbox, signal }, { path }) {
-    return { outputs: await orToolError(sandbox.files.stat(path, signal)) };
+  async run(context, { path }) {
+    return { outputs: await onFiles(context, (files, signal) => files.stat(path, signal)) };
   },
 });

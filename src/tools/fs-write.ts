@@ -2,7 +2,7 @@ import { Type } from '@sinclair/typebox';
 import { ValidationFailed } from '../errors.js';
 import { closed, stringEnum } from '../lib/typebox.js';
 import { defineTool } from './tool.js';
-import { orToolError, WorkspacePath } from './workspace-files.js';
+import { onFiles, WorkspacePath } from './workspace-files.js';
 
 /** Writes a file: the old contents or the new are there, never a part. */
 export const fsWrite = defineTool({
@@ -48,11 +48,11 @@ export const fsWrite = defineTool({
       throw new ValidationFailed([{ where, rule: 'must be well-formed Unicode: no lone surrogates' }]);
     }
   },
-  async run({ sandbox, signal, progress }, args) {
+  async run(context, args) {
     const { path, contents, encoding = 'utf8', createDirs = true, append = false } = args;
     const bytes = Buffer.from(contents, encoding);
-    await orToolError(
-      sandbox.files.write(
+    await onFiles(context, (files, signal) =>
+      files.write(
         path,
         bytes,
         {
@@ -60,7 +60,7 @@ export const fsWrite = defineTool({
           append,
           onProgress(written) {
             if (written === bytes.length) return;
-            progress({
+            context.progress({
               percentComplete: Math.floor((100 * written) / bytes.length),
               stage: 'writing',
               message: `${written} of ${bytes.length} bytes`,

@@ -70,6 +70,7 @@ export async function runProcess(
       stdinOpen: args.stdinOpen ?? false,
       memoryBytes: context.memoryBytes,
       egress,
+      mayStart: () => context.begin(),
     },
     (stream, chunk) => context.output(stream, chunk),
   );
@@ -118,6 +119,8 @@ function describeEnd(end: ExecEnd): ToolResult<ProcessOutputs> {
           message: end.limit ? end.reached?.message : end.how.message,
         },
       };
+    case 'startTimedOut':
+      return { outputs, usage, ending: { cause: 'startTimedOut', message: end.how.message } };
     case 'calledOff':
       return { outputs, usage };
     default:

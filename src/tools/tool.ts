@@ -19,6 +19,10 @@ export interface ToolContext {
   /** Inline outputs may not be larger than this. */
   readonly maxInlineBytes: number;
   readonly settings: ToolSettings;
+  /** To be awaited when all that the work needs is there, and before anything of it happens: it stores that the task has
+   *  started, and from then on the task's time runs. Once is as good as twice. Rejects when the task has ended, or its
+   *  start cannot be stored; then nothing may happen. A tool `inService` need not call it. */
+  begin(): Promise<void>;
   progress(progress: Progress): void;
   output(stream: 'stdout' | 'stderr', chunk: Buffer): void | Promise<void>;
   /** Tells the executor which program runs, so that stdin reaches it and its end can be hurried. */
@@ -68,5 +72,12 @@ export class ToolError extends Error {
     options?: { cause?: unknown },
   ) {
     super(message, options);
+  }
+}
+
+/** The sandbox that a tool needs could not be had; `cause` says why. */
+export class NotStarted extends Error {
+  constructor(cause: unknown) {
+    super('the sandbox could not be started', { cause });
   }
 }

@@ -1,8 +1,8 @@
 // What the file tools share: how a path is given, how an entry is shown, and how a refusal ends the task.
 import { type TProperties, Type } from '@sinclair/typebox';
 import { closed, stringEnum, Timestamp } from '../lib/typebox.js';
-import { FileError } from '../sandbox/sandbox.js';
-import { ToolError } from './tool.js';
+import { FileError, type SandboxFiles } from '../sandbox/sandbox.js';
+import { NotStarted, type ToolContext, ToolError } from './tool.js';
 
 export const WorkspacePath = (description: string) =>
   Type.String({
@@ -32,10 +32,19 @@ export const Entry = () => closed(entryProperties);
 export const entryOutputs = ($id: string, description: string) =>
   closed(entryProperties, { $id, description });
 
-/** Ends the task as `toolError` with the code and words of the refusal. */
-export async function orToolError<T>(work: Promise<T>): Promise<T> {
+/** The work of a file tool: it begins when the sandbox can be asked. A refusal ends the task as `toolError` with its code
+ *  and words. */
+export async function onFiles<T>(
+  { sandbox, signal, begin }: ToolContext,
+  work: (files: SandboxFiles, signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  await sandbox.files.ready(signal).catch((error: unknown) => {
+    signal.throwIfAborted();
+    throw new NotStarted(error);
+  });
+  await begin();
   try {
-    return await work;
+    return await work(sandbox.files, signal);
   } catch (error) {
     if (error instanceof FileError) throw new ToolError(error.code, error.message, { cause: error });
     throw error;

@@ -1,6 +1,8 @@
 // An agent that was taken over by what it runs: it forges, lies, floods and hangs. It may cost its own session its
 // sandbox, and nobody else anything.
-import t from 'tap';
+import t, { type Test } from 'tap';
+import { deferred } from '../../src/lib/deferred.js';
+import { ProgramExec } from '../../src/sandbox/program-exec.js';
 import { until } from '../helpers/event-client.js';
 import { EXITED, fakeAgent, program, started } from '../helpers/fake-agent.js';
 import { residentBytes } from '../helpers/processes.js';
@@ -152,4 +154,135 @@ t.test('stdin-confirmed-before-it-was-sent: is nonsense', async (t) => {
   const { agent, say } = await started(t);
   say('i', 5, Buffer.from([0xff, 0xff, 0xff, 0xff]));
   t.equal(await agent.ended, 'its agent spoke nonsense');
+});
+
+/** A program that has a process and has not begun. */
+async function held(t: Test) {
+  const gate = deferred();
+  const seen: string[] = [];
+  const fake = fakeAgent(t);
+  const exec = program(
+    (_stream, chunk) => void seen.push(String(chunk)),
+    'input',
+    () => gate.promise,
+  );
+  fake.agent.run(exec);
+  fake.say('N', 5, { keeper: 3 });
+  await fake.wasTold('r');
+  return { ...fake, exec, seen, begin: gate.resolve };
+}
+
+t.test('end-before-the-beginning: costs the sandbox, and not the service', async (t) => {
+  const { agent, say, exec } = await held(t);
+  say('X', 5, EXITED);
+  t.equal(await agent.ended, 'its agent spoke nonsense');
+  t.match(await exec.ended, { how: { kind: 'sandboxDied' }, processesKilled: 0 });
+});
+
+t.test('end-while-the-limit-is-set: costs the sandbox, and not the service', async (t) => {
+  const limited = deferred();
+  const group = {
+    ...{ members: () => 0, oomKills: () => 0, remove: async () => {} },
+    limitMemory: () => limited.promise,
+  };
+  const { agent, say, wasTold } = fakeAgent(t, { group });
+  const exec = new ProgramExec(
+    Buffer.from('{}'),
+    1024,
+    { stdin: Buffer.alloc(0), stdinOpen: false },
+    () => {},
+  );
+  agent.run(exec);
+  say('N', 5, { keeper: 3 });
+  await wasTold('r');
+  say('X', 5, EXITED);
+  t.equal(await agent.ended, 'its agent spoke nonsense');
+  limited.resolve();
+  t.match(await exec.ended, { how: { kind: 'sandboxDied' } });
+});
+
+t.test('output-before-the-beginning: is nobody’s', async (t) => {
+  const { say, exec, seen, begin, wasTold } = await held(t);
+  for (const type of ['O', 'E']) say(type, 5, 'too soon');
+  say('g', 5);
+  begin();
+  await wasTold('I');
+  say('O', 5, 'in time');
+  say('X', 5, EXITED);
+  await exec.ended;
+  t.same(seen, ['in time']);
+});
+
+t.test('stdin-taken-before-the-beginning: is nonsense', async (t) => {
+  const { agent, say } = await held(t);
+  say('i', 5, Buffer.from([0, 0, 0, 1]));
+  t.equal(await agent.ended, 'its agent spoke nonsense');
+});
+
+t.test(
+  'lost-while-it-runs: what is said to be gone is made to be gone, and runs no second time',
+  async (t) => {
+    const calls: string[] = [];
+    const group = {
+      ...{ members: () => 3, oomKills: () => 0 },
+      kill: async () => void calls.push('kill the group'),
+      remove: async () => void calls.push('remove'),
+    };
+    const { agent, say, exec, told } = await started(t, { group });
+    say('n', 5, { error: 'it ended before it was asked for' });
+    t.match(await exec.ended, { how: { kind: 'spawnFailed', code: 'EAGAIN' } });
+    await until(() => calls.length === 2);
+    t.same(calls, ['kill the group', 'remove']);
+    say('N', 6, { keeper: 4 });
+    await until(() => agent.isBusy === false);
+    t.equal(told.filter(({ type }) => type === 'R').length, 1);
+  },
+);
+
+t.test('lost-again-and-again: a program is not held up for ever', async (t) => {
+  const { agent, say, told, wasTold } = fakeAgent(t);
+  const exec = program(
+    () => {},
+    '',
+    () => new Promise(() => {}),
+  );
+  agent.run(exec);
+  say('N', 1, { keeper: 3 });
+  await wasTold('r');
+  for (let id = 1; id < 200; id += 1) say('n', id, { error: 'gone' });
+  t.match(await exec.ended, { how: { kind: 'spawnFailed', code: 'EAGAIN' } });
+  t.notOk(told.some(({ type }) => type === 'R'));
+});
+
+for (const [name, type] of [
+  ['helper-nobody-asked-for', 'F'],
+  ['confirmation-of-no-helper', 'h'],
+  ['end-of-no-helper', 'f'],
+] as const) {
+  t.test(`${name}: is nonsense`, async (t) => {
+    for (const id of [0, 2, 0xffffffff]) {
+      const { agent, say } = fakeAgent(t);
+      agent.connectHelper();
+      say(type, id, Buffer.alloc(4));
+      t.equal(await agent.ended, 'its agent spoke nonsense');
+    }
+  });
+}
+
+t.test('former-helper: whatever it says or takes, its successor works on', async (t) => {
+  const { agent, say } = fakeAgent(t);
+  const closed = new Promise((resolve) => agent.connectHelper().onClosed(resolve));
+  say('f', 1);
+  await closed;
+  const channel = agent.connectHelper();
+  const got: string[] = [];
+  channel.onMessage((message) => got.push(String(message)));
+  for (let round = 0; round < 1000; round += 1) {
+    say('h', 1, Buffer.from([0xff, 0xff, 0xff, 0xff]));
+    say('F', 1, 'of the dead');
+    say('f', 1);
+  }
+  say('F', 2, 'of the living');
+  await until(() => got.length > 0);
+  t.same(got, ['of the living']);
 });

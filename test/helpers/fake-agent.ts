@@ -3,7 +3,7 @@ import { PassThrough } from 'node:stream';
 import { pino } from 'pino';
 import type { Test } from 'tap';
 import { deferred } from '../../src/lib/deferred.js';
-import { Agent } from '../../src/sandbox/agent.js';
+import { Agent, type AgentOptions } from '../../src/sandbox/agent.js';
 import type { LaunchEnd } from '../../src/sandbox/launch.js';
 import { ProgramExec } from '../../src/sandbox/program-exec.js';
 import type { ProgramGroup } from '../../src/sandbox/program-group.js';
@@ -12,7 +12,13 @@ import type { OutputSink } from '../../src/sandbox/sandbox.js';
 import { until } from './event-client.js';
 
 /** What the agent was told, and a way to say things in its name. */
-export function fakeAgent(t: Test, options: { group?: Partial<ProgramGroup>; idleMs?: number } = {}) {
+export function fakeAgent(
+  t: Test,
+  {
+    group = null,
+    ...options
+  }: Partial<Omit<AgentOptions, 'launched' | 'groupFor'>> & { group?: Partial<ProgramGroup> | null } = {},
+) {
   const [stdin, stdout] = [new PassThrough(), new PassThrough()];
   const ended = deferred<LaunchEnd>();
   const told: { type: string; id: number; payload: Buffer }[] = [];
@@ -23,9 +29,13 @@ export function fakeAgent(t: Test, options: { group?: Partial<ProgramGroup>; idl
       ...{ pid: 1, innerPid: 2, stdin, stdout, ended: ended.promise },
       kill: () => ended.resolve({ code: null, signal: 'SIGKILL', stderr: '' }),
     },
-    groupFor: async () => (options.group as ProgramGroup | undefined) ?? null,
+    groupFor: async () => group as ProgramGroup | null,
     groupCounts: false,
-    idleMs: options.idleMs ?? null,
+    idleMs: null,
+    startWithinMs: 60_000,
+    startLimitMs: 60_000,
+    programs: true,
+    ...options,
     log: pino({ level: 'silent' }),
   });
   t.teardown(() => agent.kill('the test is over'));
@@ -44,11 +54,15 @@ export function fakeAgent(t: Test, options: { group?: Partial<ProgramGroup>; idl
   };
 }
 
-export function program(sink: OutputSink = () => {}, stdin = ''): ProgramExec {
+export function program(
+  sink: OutputSink = () => {},
+  stdin = '',
+  mayStart?: () => Promise<void>,
+): ProgramExec {
   return new ProgramExec(
     Buffer.from('{"code":"1"}'),
     undefined,
-    { stdin: Buffer.from(stdin), stdinOpen: stdin !== '' },
+    { stdin: Buffer.from(stdin), stdinOpen: stdin !== '', mayStart },
     sink,
   );
 }

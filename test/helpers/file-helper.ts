@@ -68,6 +68,8 @@ function channelOf(child: ChildProcess): HelperChannel {
     onClosed(handler) {
       void closed.then(handler);
     },
+    expectAnswer: () => () => {},
+    retire() {},
     kill() {
       child.kill('SIGKILL');
     },

@@ -11,13 +11,15 @@ import { processesNamed, until } from './world.js';
 
 const SESSION = 'killed';
 const PROCESS_NAME = 'cw-killed';
+/** Every program notes that it runs, under a name of its own. */
+const noted = (name: string) => `open("runs", "a").write("${name}\\n")\n`;
 const PRINTER = `import ctypes, time
 ctypes.CDLL(None).prctl(15, b"${PROCESS_NAME}", 0, 0, 0)
 for n in range(100000): print(n, flush=True); time.sleep(.002)`;
 /** Every so many rounds a run is killed while it still starts. */
 const KILLED_IN_START = 3;
 
-const isPrinter = (task: Task) => (task.arguments as { code?: string }).code === PRINTER;
+const isPrinter = (task: Task) => String((task.arguments as { code?: string }).code).includes(PRINTER);
 
 /** Runs so many rounds on one data directory and checks the promises after each and at the end. */
 export async function killRounds(t: Test, dataDir: string, rounds: number): Promise<void> {
@@ -78,8 +80,8 @@ export async function killRounds(t: Test, dataDir: string, rounds: number): Prom
       const { cause } = task.ending!;
       t.ok(causes.includes(cause), `round ${round}: ${taskId} ${cause}`);
     }
-    await submit('run.python', { code: PRINTER });
-    await submit('run.python', { code: `print("queued in round ${round}")` });
+    await submit('run.python', { code: noted(`printer ${round}`) + PRINTER });
+    await submit('run.python', { code: `${noted(`queued ${round}`)}print("queued in round ${round}")` });
     const submitting = submitUntilGone().catch(() => {});
     const enough = Math.max(...readers.map(({ after }) => after)) + 5 + ((round * 7919) % 40);
     await until(async () => readers.every(({ after }) => after >= enough));
@@ -91,6 +93,16 @@ export async function killRounds(t: Test, dataDir: string, rounds: number): Prom
 
   const last = await start();
   for (const taskId of accepted) await call('GET', `/v1/tasks/${taskId}?wait=30`);
+  const { outputs } = await call<Task>('POST', `/v1/sessions/${SESSION}/tasks?wait=30`, {
+    tool: 'fs.read',
+    arguments: { path: 'runs' },
+  });
+  const runs = String(outputs?.contents).trimEnd().split('\n');
+  t.same(
+    runs.filter((name, at) => runs.indexOf(name) !== at),
+    [],
+    'nothing has run twice',
+  );
   await call('DELETE', `/v1/sessions/${SESSION}?force=true`);
   await Promise.all(readers.map((reader) => reader.finished));
   const journal: Event[] = [];

@@ -27,6 +27,7 @@ export function toolBench(
     memoryBytes: undefined,
     maxInlineBytes: 8 * 1024 * 1024,
     settings: { pipIndexUrl: '', pipFileHosts: [] },
+    begin: async () => {},
     progress: (progress) => reported.push(progress),
     output: () => {},
     running: () => {},

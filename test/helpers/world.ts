@@ -41,6 +41,13 @@ export interface Client {
     args: Record<string, unknown>,
     more?: Record<string, unknown>,
   ): Promise<Task>;
+  /** Submits and waits until it runs. */
+  start(
+    sessionId: string,
+    tool: string,
+    args: Record<string, unknown>,
+    more?: Record<string, unknown>,
+  ): Promise<Task>;
   python(sessionId: string, code: string, more?: Record<string, unknown>): Promise<Task>;
   writeFile(sessionId: string, path: string, contents: string): Promise<Task>;
   readFile(sessionId: string, path: string): Promise<string>;
@@ -109,6 +116,11 @@ export function clientOf(url: () => string): Client {
   };
   const submit: Client['submit'] = (sessionId, tool, args, more = {}) =>
     must('POST', `/v1/sessions/${sessionId}/tasks`, { tool, arguments: args, ...more });
+  const start: Client['start'] = async (sessionId, tool, args, more) => {
+    let task = await submit(sessionId, tool, args, more);
+    while (task.status === 'queued') task = await must<Task>('GET', `/v1/tasks/${task.taskId}`);
+    return task;
+  };
   const run: Client['run'] = async (sessionId, tool, args, more = {}) => {
     let task = await must<Task>('POST', `/v1/sessions/${sessionId}/tasks?wait=60`, {
       tool,
@@ -124,6 +136,7 @@ export function clientOf(url: () => string): Client {
     },
     call,
     submit,
+    start,
     run,
     session: (body = {}) => must('POST', '/v1/sessions', body),
     python: (sessionId, code, more) => run(sessionId, 'run.python', { code }, more),

@@ -3,8 +3,14 @@ import { Metrics } from '../../src/observability/metrics.js';
 
 t.test('what is reported is what a scraper reads', async (t) => {
   const metrics = new Metrics();
-  metrics.taskEnded({ tool: 'run.python', status: 'success', cause: 'exited', durationMs: 40 });
-  metrics.taskEnded({ tool: 'run.python', status: 'timeout', cause: 'timedOut', durationMs: 1000 });
+  metrics.taskEnded({ tool: 'run.python', status: 'success', cause: 'exited', durationMs: 40, queueMs: 3 });
+  metrics.taskEnded({
+    tool: 'run.python',
+    status: 'timeout',
+    cause: 'timedOut',
+    durationMs: 1000,
+    queueMs: null,
+  });
   metrics.eventsAppended(3);
   metrics.requestServed({ method: 'GET', route: '/v1/sessions', status: 200, durationMs: 2 });
   const text = await metrics.render();

@@ -34,6 +34,7 @@ const host: SandboxHost = {
   closedFilter: seccompFilter(process.arch, { sockets: false }),
   nested: true,
   agentIdleMs: 1,
+  startWithinMs: 60_000,
   pipReady: async () => {},
   removed: () => {},
   log: pino({ level: 'silent' }),

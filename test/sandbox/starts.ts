@@ -8,9 +8,9 @@ function counted(starts: Starts) {
   const begun: string[] = [];
   return {
     begun,
-    start(name: string) {
+    start(name: string, { owner = '', signal }: { owner?: string; signal?: AbortSignal } = {}) {
       const ready = deferred();
-      const started = starts.inTurn(async () => {
+      const started = starts.inTurn({ owner, sandbox: name, signal }, async () => {
         begun.push(name);
         return { ready: ready.promise };
       });
@@ -36,7 +36,7 @@ t.test('a start that fails, or is never ready, makes room', async (t) => {
   const starts = new Starts(1);
   const { begun, start } = counted(starts);
   await t.rejects(
-    starts.inTurn(async () => {
+    starts.inTurn({ owner: '', sandbox: 'failing' }, async () => {
       throw new Error('no bubblewrap');
     }),
     { message: 'no bubblewrap' },
@@ -63,4 +63,36 @@ t.test('a start that hangs keeps the others waiting for a while only', async (t)
   start('third');
   await turn();
   t.strictSame(begun, ['hung', 'next'], 'its place is not given away twice');
+});
+
+t.test('owners take turns, and it can be seen when whose turn comes', async (t) => {
+  const starts = new Starts(1);
+  const { begun, start } = counted(starts);
+  const first = start('first', { owner: 'many' });
+  for (const name of ['b', 'c', 'd']) start(name, { owner: 'many' });
+  start('z', { owner: 'few' });
+  t.strictSame(
+    ['first', 'b', 'z', 'c', 'd', 'none'].map((name) => starts.position(name)),
+    [0, 1, 2, 3, 4, 0],
+  );
+  t.equal(starts.waiting, 4);
+  first.ready.resolve();
+  await turn();
+  t.strictSame(begun, ['first', 'b']);
+  t.equal(starts.position('z'), 1);
+});
+
+t.test('a start that is not wanted any more leaves the queue at once', async (t) => {
+  const starts = new Starts(1);
+  const { begun, start } = counted(starts);
+  const [first, leaving] = [start('first'), new AbortController()];
+  const left = start('left', { signal: leaving.signal });
+  start('next');
+  leaving.abort(new Error('the sandbox is closed'));
+  await t.rejects(left.started, { message: 'the sandbox is closed' });
+  t.equal(starts.position('next'), 1);
+  await t.rejects(start('late', { signal: leaving.signal }).started, { message: 'the sandbox is closed' });
+  first.ready.resolve();
+  await turn();
+  t.strictSame(begun, ['first', 'next']);
 });

@@ -416,7 +416,7 @@ t.test('an end that a crash cut off while it removed the workspace is an end lik
 t.test('a session whose workspace is lost fails, after its tasks ended with the truth', async (t) => {
   const world = await startService(t);
   const { sessionId } = await world.session();
-  const running = await world.submit(sessionId, 'run.python', SLEEP);
+  const running = await world.start(sessionId, 'run.python', SLEEP);
   const queued = await world.submit(sessionId, 'run.python', SLEEP);
   await world.restart(() => rm(join(world.dataDir, 'sandboxes', 'workspaces'), { recursive: true }));
   t.match(await world.call('GET', `/v1/sessions/${sessionId}`), {

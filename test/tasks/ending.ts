@@ -40,6 +40,7 @@ t.test('each cause leads to the status that the API promises', async (t) => {
     toolError: 'failure',
     spawnFailed: 'failure',
     sandboxDied: 'failure',
+    startTimedOut: 'failure',
     interrupted: 'failure',
     timedOut: 'timeout',
     cancelled: 'cancelled',

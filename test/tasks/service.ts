@@ -64,7 +64,7 @@ while not os.path.exists('go'): time.sleep(.01)`,
     process.on('warning', onWarning);
     t.teardown(() => process.off('warning', onWarning));
     const { sessionId } = await world.session();
-    const { taskId } = await world.submit(sessionId, 'run.python', {
+    const { taskId } = await world.start(sessionId, 'run.python', {
       code: "import os, time\nwhile not os.path.exists('go'): time.sleep(0.01)",
     });
     const waiting = Array.from({ length: 30 }, () => world.call<Task>('GET', `/v1/tasks/${taskId}?wait=20`));
@@ -398,7 +398,7 @@ before = size(); time.sleep(.2); print(size() == before)`,
 t.test('a request that waits for a queued task does not hold up the end of the service', async (t) => {
   const world = await startService(t);
   const { sessionId } = await world.session();
-  await world.submit(sessionId, 'run.python', { code: 'import time; time.sleep(60)' });
+  await world.start(sessionId, 'run.python', { code: 'import time; time.sleep(60)' });
   const { taskId } = await world.submit(sessionId, 'echo', { message: 'later' });
   const waiting = world.call('GET', `/v1/tasks/${taskId}?wait=60`);
   // Comes later on a connection made later: by its answer the other one has arrived.
@@ -416,7 +416,7 @@ t.test(
     const settings: Record<string, string> = {};
     const world = await startService(t, settings);
     const { sessionId } = await world.session();
-    await world.submit(sessionId, 'run.python', { code: 'import time; time.sleep(60)' });
+    await world.start(sessionId, 'run.python', { code: 'import time; time.sleep(60)' });
     const constraints = { timeoutSeconds: 3600, maxOutputBytes: 2_000_000 };
     const { taskId } = await world.submit(sessionId, 'echo', { message: 'later' }, { constraints });
     await world.restart(async () => {
@@ -432,7 +432,7 @@ t.test(
 t.test('tasks that are sent together are told different places', async (t) => {
   const world = await startService(t);
   const { sessionId } = await world.session();
-  await world.submit(sessionId, 'run.python', { code: 'import time; time.sleep(60)' });
+  await world.start(sessionId, 'run.python', { code: 'import time; time.sleep(60)' });
   await Promise.all([1, 2, 3, 4].map((n) => world.submit(sessionId, 'echo', { message: String(n) })));
   const events = await eventsOf(world, sessionId);
   t.same(

@@ -60,7 +60,10 @@ class Agent:
         self.children = {}
         """Those whose output waits until the service has taken what there is."""
         self.waiting = set()
-        self.helper = self.bridge = None
+        self.bridge = None
+        """Those that live, by the number that the service gave them; it never gives a number twice."""
+        self.helpers = {}
+        self._last_helper = 0
         self.is_bridge_wanted = False
         self._wanted_spares = 1
         self._refill_at = None
@@ -170,11 +173,10 @@ class Agent:
         elif kind == b"W":
             self.refill(0)
         elif kind == b"F":
-            self.helper = self.helper or Helper(self)
-            self.helper.message(payload)
+            self._helper_message(number, payload)
         elif kind == b"f":
-            if self.helper:
-                self.helper.kill()
+            if number in self.helpers:
+                self.helpers[number].kill()
         elif kind == b"B":
             self._want_bridge(bool(number))
         elif number in self.programs:
@@ -195,12 +197,31 @@ class Agent:
         elif kind == b"K":
             one.order(keeper.KILL)
 
+    def _helper_message(self, number, payload):
+        """The first one to a number makes a helper; one to a helper that has gone is for nobody."""
+        if number > self._last_helper:
+            self._last_helper = number
+            try:
+                self.helpers[number] = Helper(self, number)
+            except OSError as error:
+                # The session uses all the processes or descriptors it may. Its programs need not die of that.
+                self.service.tell(b"f", number, error=f"fork: {error.strerror}")
+        if number in self.helpers:
+            self.helpers[number].message(payload)
+
     def _want_bridge(self, is_wanted):
         self.is_bridge_wanted = is_wanted
         if is_wanted and self.bridge is None:
-            self.bridge = Bridge(self)
+            self.start_bridge()
         elif not is_wanted and self.bridge:
             self.bridge.stop()
+
+
+    def start_bridge(self):
+        try:
+            self.bridge = Bridge(self)
+        except OSError:
+            self.service.send(b"b", 0)
 
 
 def main():

@@ -14,15 +14,21 @@ MAX_MESSAGE = (1 << 20) - 64
 
 
 class Helper:
-    """Touches files; messages go through as they are."""
+    """Touches files; messages go through as they are, under the number that the service gave it."""
 
-    def __init__(self, agent):
+    def __init__(self, agent, number):
         self.agent = agent
+        self.number = number
         (in_r, in_w), (out_r, out_w) = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
-        self._pid = children.fork(lambda: children.become_helper(agent.config, in_r, out_w))
+        try:
+            self._pid = children.fork(lambda: children.become_helper(agent.config, in_r, out_w))
+        except OSError:
+            for fd in (in_r, in_w, out_r, out_w):
+                os.close(fd)
+            raise
         os.close(in_r)
         os.close(out_w)
-        self._sending = Pipe(agent.loop, in_w, lambda count: agent.service.send(b"h", 0, struct.pack(">I", count)))
+        self._sending = Pipe(agent.loop, in_w, lambda count: agent.service.send(b"h", number, struct.pack(">I", count)))
         self._receiving = out_r
         self._received = bytearray()
         os.set_blocking(out_r, False)
@@ -59,16 +65,16 @@ class Helper:
                 return self.kill()
             if len(self._received) < 4 + length:
                 break
-            self.agent.service.send(b"F", 0, bytes(memoryview(self._received)[4 : 4 + length]))
+            self.agent.service.send(b"F", self.number, bytes(memoryview(self._received)[4 : 4 + length]))
             del self._received[: 4 + length]
 
     def _ended(self, status):
-        self.agent.helper = None
+        self.agent.helpers.pop(self.number, None)
         self.agent.waiting.discard(self)
         self._sending.close()
         self.agent.loop.forget(self._receiving)
         os.close(self._receiving)
-        self.agent.service.tell(b"f", 0, status=status)
+        self.agent.service.tell(b"f", self.number, status=status)
 
 
 class Bridge:
@@ -78,8 +84,13 @@ class Bridge:
         self.agent = agent
         self._ready, ready_w = os.pipe2(os.O_CLOEXEC)
         self._began = time.monotonic()
-        self._pid = children.fork(lambda: children.become_bridge(agent.config, ready_w))
-        os.close(ready_w)
+        try:
+            self._pid = children.fork(lambda: children.become_bridge(agent.config, ready_w))
+        except OSError:
+            os.close(self._ready)
+            raise
+        finally:
+            os.close(ready_w)
         agent.loop.watch(self._ready, select.EPOLLIN, self._is_listening)
         agent.children[self._pid] = self._ended
 
@@ -97,6 +108,8 @@ class Bridge:
         os.close(self._ready)
         # One that cannot live is not tried over and over.
         again = self.agent.is_bridge_wanted and time.monotonic() - self._began > 1
-        self.agent.bridge = Bridge(self.agent) if again else None
-        if not again:
+        self.agent.bridge = None
+        if again:
+            self.agent.start_bridge()
+        else:
             self.agent.service.send(b"b", 0)

@@ -121,10 +121,11 @@ def _list(root, operation, request):
     total, unreadable = 0, []
     batch, size = [], 0
     try:
-        entries = walk(top, unreadable.append) if request["recursive"] else entries_of(top)
+        check = operation.check
+        entries = walk(top, unreadable.append, check) if request["recursive"] else entries_of(top, check)
         for number, (fd, path, name) in enumerate(entries):
             if number % 256 == 0:
-                operation.check()
+                check()
             if not matches(path, name):
                 continue
             total += 1

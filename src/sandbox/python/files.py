@@ -27,8 +27,13 @@ class Operation:
         self.request = request
         self.body = queue.SimpleQueue()
         self.cancelled = False
+        self._unclaimed = threading.Semaphore(1)
         self._number = number
         self._send = send
+
+    def claim(self):
+        """True for the first who asks: the thread that does it, or who ends it before one comes."""
+        return self._unclaimed.acquire(blocking=False)
 
     def send(self, kind, payload):
         self._send(kind, self._number, payload)
@@ -67,7 +72,8 @@ def serve(read_fd, write_fd, root="/workspace"):
         while True:
             number, operation = waiting.get()
             try:
-                _perform(root_fd, operation)
+                if operation.claim():
+                    _perform(root_fd, operation)
             finally:
                 operations.pop(number, None)
 
@@ -98,6 +104,10 @@ def serve(read_fd, write_fd, root="/workspace"):
         elif operation:
             operation.cancelled = operation.cancelled or kind == "C"
             operation.body.put(None)
+            if kind == "C" and operation.claim():
+                # It waited for a thread, and need not wait for one to be told.
+                operations.pop(number, None)
+                operation.answer("!", {"code": "CANCELLED"})
 
 
 def _perform(root, operation):

@@ -95,13 +95,13 @@ def _identity(fd):
     return found.st_dev, found.st_ino
 
 
-def walk(root, unreadable):
+def walk(root, unreadable, check=lambda: None):
     """Yields (descriptor of its directory, path, name) of everything below `root`, sorted by name, each directory followed
     by what is in it. The descriptor is good until the next step. Paths of directories that could not be read go to
-    `unreadable`."""
+    `unreadable`. `check` is called often and may raise to stop."""
     cursor = Cursor(root)
     try:
-        waiting = [_entries(cursor.fd)]
+        waiting = [_entries(cursor.fd, check)]
         while waiting:
             if not waiting[-1]:
                 waiting.pop()
@@ -121,21 +121,25 @@ def walk(root, unreadable):
             except OSError:
                 unreadable(path)
                 continue
-            waiting.append(_entries(cursor.fd))
+            waiting.append(_entries(cursor.fd, check))
     finally:
         cursor.close()
 
 
-def entries_of(fd):
+def entries_of(fd, check=lambda: None):
     """Like `walk`, without going down."""
-    for name, _ in reversed(_entries(fd)):
+    for name, _ in reversed(_entries(fd, check)):
         yield fd, name, name
 
 
-def _entries(fd):
+def _entries(fd, check=lambda: None):
     """(name, whether it is a directory) of what is in the directory, last first."""
+    entries = []
     with os.scandir(fd) as found:
-        entries = [(os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in found]
+        for number, entry in enumerate(found):
+            if number % 256 == 0:
+                check()
+            entries.append((os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)))
     entries.sort(reverse=True)
     return entries
 
