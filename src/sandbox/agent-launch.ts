@@ -59,6 +59,7 @@ export async function launchAgent(
   workspace.makeUsable();
   const { nested, startWithinMs } = host;
   const { signal } = kind;
+  const preloads = kind.programs && kind.lasting;
   const began = performance.now();
   const launched = await host.launcher.launch({
     uid: workspace.uid,
@@ -85,8 +86,8 @@ export async function launchAgent(
           applyFilter: nested,
           spare: kind.programs,
           refill: kind.programs && kind.lasting,
-          preload: kind.programs && kind.lasting ? PRELOADED : [],
-          preloadWhenUsed: kind.programs && kind.lasting ? PRELOADED_WHEN_USED : [],
+          preload: preloads ? PRELOADED : [],
+          preloadWhenUsed: preloads ? PRELOADED_WHEN_USED : [],
           tmpBytes: TMP_BYTES,
           shmBytes: SHM_BYTES,
           helperLimits: { fileBytes: kind.diskBytes, openFiles: kind.maxOpenFiles },
@@ -109,6 +110,7 @@ export async function launchAgent(
     startLimitMs: startWithinMs,
     startWithinMs: Math.max(startWithinMs / 2, startWithinMs - (performance.now() - began)),
     programs: kind.programs,
+    preloads,
     log: host.log,
     ...(kind.notBegun ? { notBegun: kind.notBegun } : {}),
   });

@@ -20,8 +20,8 @@ export interface AgentProgramsOptions {
   killSandbox(why: string, facts?: object): void;
   /** The agent takes no programs any more. */
   isGone(): boolean;
-  /** Programs can be run, or it is known why not. */
-  ready(): void;
+  /** Programs can be run, or it is known why not; modules were loaded for them so often. */
+  ready(timesLoaded: number): void;
   /** A program has ended. */
   ended(): void;
   /** Takes a program back that had not begun when the agent died. */
@@ -80,7 +80,7 @@ export class AgentPrograms {
     const added = this.#waiting.add(id, payload);
     this.#failedTries = 0;
     void added.then(() => {
-      this.#options.ready();
+      this.#options.ready(this.#waiting.timesLoaded);
       this.#serve();
     });
   }
@@ -108,7 +108,7 @@ export class AgentPrograms {
     }
     this.#failedTries = 0;
     // It lives, and says what it lacks.
-    this.#options.ready();
+    this.#options.ready(this.#waiting.timesLoaded);
   }
 
   output(id: number, stream: 'stdout' | 'stderr', chunk: Buffer): void {

@@ -11,7 +11,7 @@ import type { Launched } from './launch.js';
 import { type ProcessorReading, ProcessorTime, readProcessor } from './processor-time.js';
 import { didNotStart, type ProgramExec } from './program-exec.js';
 import type { ProgramGroup } from './program-group.js';
-import { FROM_AGENT, FrameParser, frameHeader, ProtocolError, TO_AGENT } from './protocol.js';
+import { confirmed, FROM_AGENT, FrameParser, frameHeader, ProtocolError, TO_AGENT } from './protocol.js';
 import { SandboxStartTimedOut } from './sandbox.js';
 
 export type { HelperChannel } from './helper-channel.js';
@@ -32,6 +32,8 @@ export interface AgentOptions {
   readonly startLimitMs: number;
   /** It is to run programs, and ready when it can. */
   readonly programs: boolean;
+  /** It loads modules for them once it is ready. */
+  readonly preloads: boolean;
   /** Takes a program back that had not begun when the agent died. */
   readonly notBegun?: (exec: ProgramExec, why: string) => void;
   /** A look at its processor time. Default: the kernel's. */
@@ -48,6 +50,8 @@ export class Agent {
   readonly #hello = deferred();
   /** It takes work. */
   readonly #ready = deferred();
+  /** All that its start makes it do is done. */
+  readonly #calm = deferred();
   readonly #programs: AgentPrograms;
   readonly #helpers: AgentHelpers;
   readonly #bridge: AgentBridge;
@@ -60,14 +64,17 @@ export class Agent {
 
   constructor(options: AgentOptions) {
     this.#options = options;
-    const { launched, groupFor, groupCounts, idleMs, log, startWithinMs } = options;
+    const { launched, groupFor, groupCounts, idleMs, log, preloads, startWithinMs } = options;
     const couldAnswer = () => this.#couldAnswer();
     this.#programs = new AgentPrograms({
       ...{ clock: this.clock, groupFor, groupCounts, couldAnswer, log },
       send: (type, id, payload) => this.#send(type, id, payload),
       killSandbox: (why, facts) => this.kill(why, facts),
       isGone: () => this.isGone,
-      ready: () => this.#ready.resolve(),
+      ready: (timesLoaded) => {
+        this.#ready.resolve();
+        if (timesLoaded > 0 || !preloads) this.#calm.resolve();
+      },
       ended: () => this.#touch(),
       notBegun: (exec, why) => this.#didNotBegin(exec, why),
       holdReading: (held) => this.#held.push(held),
@@ -101,6 +108,7 @@ export class Agent {
     const late = this.clock.after(startWithinMs, () => this.#startIsLate(), couldAnswer());
     this.#ready.promise.then(late, late);
     this.#hello.promise.catch(() => {});
+    this.#calm.promise.catch(() => {});
     if (idleMs !== null) this.#idle = setTimeout(() => this.#endWhenIdle(), idleMs).unref();
     this.ended = this.#afterEnd();
   }
@@ -109,6 +117,12 @@ export class Agent {
    *  when it ended before. */
   get ready(): Promise<void> {
     return this.#ready.promise;
+  }
+
+  /** Resolves when its start takes no more of the processor: it loads modules after it is ready, while no program runs.
+   *  Rejects when it ended before. */
+  get calm(): Promise<void> {
+    return this.#calm.promise;
   }
 
   /** Resolves when it speaks, and so can start a file helper. Rejects when it ended before. */
@@ -181,6 +195,7 @@ export class Agent {
     this.clock.clear();
     this.#hello.reject(why);
     this.#ready.reject(why);
+    this.#calm.reject(why);
     this.#bridge.close(why);
     this.#helpers.close(why);
     await this.#programs.close(why);
@@ -257,7 +272,9 @@ export class Agent {
       case FROM_AGENT.hello:
         this.#saidHello = true;
         this.#hello.resolve();
-        if (!this.#options.programs) this.#ready.resolve();
+        if (this.#options.programs) return;
+        this.#ready.resolve();
+        this.#calm.resolve();
         return;
       case FROM_AGENT.pong:
         return;
@@ -283,13 +300,6 @@ export class Agent {
     // By our own account: nothing was asked of it, and nothing is awaited of it.
     if (this.isBusy || !this.clock.isRunning) this.#touch();
     else this.kill('it was idle');
-  }
-}
-
-function confirmed(window: { confirm(count: number): boolean } | undefined, payload: Buffer): void {
-  if (payload.length !== 4) throw new ProtocolError('a confirmation is not a number');
-  if (window && !window.confirm(payload.readUInt32BE(0))) {
-    throw new ProtocolError('more was confirmed than was sent');
   }
 }
 

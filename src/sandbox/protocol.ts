@@ -5,7 +5,8 @@ export const HEADER_BYTES = 9;
 export const MAX_FRAME_BYTES = 1024 * 1024;
 export const MAX_PAYLOAD_BYTES = MAX_FRAME_BYTES - HEADER_BYTES;
 
-/** What the service says. Ids are those of programs, except where noted. */
+/** What the service says. Ids are those of programs, except where noted; of `helper…` frames those of helpers, counted from
+ *  1 and never used twice. */
 export const TO_AGENT = {
   /** A piece of a program's request; `runLast` is its last one and starts it. */
   run: 'r',
@@ -119,5 +120,13 @@ export class FrameParser {
     const pieces = this.#pieces;
     this.#pieces = [];
     this.#handle(this.#type, this.#id, pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces));
+  }
+}
+
+/** Tells the window how much more the other side has taken. Throws ProtocolError for more than it was sent. */
+export function confirmed(window: { confirm(count: number): boolean } | undefined, payload: Buffer): void {
+  if (payload.length !== 4) throw new ProtocolError('a confirmation is not a number');
+  if (window && !window.confirm(payload.readUInt32BE(0))) {
+    throw new ProtocolError('more was confirmed than was sent');
   }
 }

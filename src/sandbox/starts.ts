@@ -6,6 +6,9 @@ import { FairQueue } from '../lib/fair-queue.js';
 /** A start that takes longer waits for something else than the processor, and keeps nobody waiting any more. */
 const MOST_MS = 10_000;
 
+/** From being ready. */
+const CALM_MS = 2_000;
+
 /** Whose start it is. */
 export interface Starter {
   /** Owners of sandboxes take turns, and so do the sandboxes of one owner. */
@@ -23,11 +26,13 @@ interface Waiting {
 export class Starts {
   readonly #queue = new FairQueue<Waiting>();
   readonly #mostMs: number;
+  readonly #calmMs: number;
   #free: number;
 
   constructor(atOnce = 2 * availableParallelism(), mostMs = MOST_MS) {
     this.#free = atOnce;
     this.#mostMs = mostMs;
+    this.#calmMs = Math.min(mostMs, CALM_MS);
   }
 
   /** How many wait for their turn. */
@@ -40,8 +45,8 @@ export class Starts {
     return 1 + this.#queue.inOrder().findIndex((each) => each.sandbox === sandbox);
   }
 
-  /** Calls `start` when its turn has come. Others follow when what it gives is `ready`, or never will be. */
-  async inTurn<T extends { readonly ready: Promise<void> }>(
+  /** Calls `start` when its turn has come. Others follow when what it gives is calm, or never will be. */
+  async inTurn<T extends { readonly ready: Promise<void>; readonly calm: Promise<void> }>(
     starter: Starter,
     start: () => Promise<T>,
   ): Promise<T> {
@@ -50,7 +55,10 @@ export class Starts {
     const leave = this.#leaveOnce();
     try {
       const started = await start();
-      started.ready.then(leave, leave);
+      // One that is ready may be kept from its last steps for long, by a program of its session.
+      const leaveSoon = () => setTimeout(leave, this.#calmMs).unref();
+      started.ready.then(leaveSoon, leave);
+      started.calm.then(leave, leave);
       return started;
     } catch (error) {
       leave();

@@ -39,6 +39,11 @@ export class WaitingProcesses {
     return this.#waiting.length === 0;
   }
 
+  /** The most that `loaded` was of any. */
+  get timesLoaded(): number {
+    return this.#newest;
+  }
+
   /** True for a number that was ever in use. */
   knows(id: number): boolean {
     return this.#known.has(id);

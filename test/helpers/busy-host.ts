@@ -43,7 +43,7 @@ export async function sessionsAtOnce(t: Test, { sessions }: { sessions: number }
   const waiting = new Map<string, number>();
   const look = async ({ taskId }: Task): Promise<Task> => {
     for (;;) {
-      const { body: task } = await world.call<Task>('GET', `/v1/tasks/${taskId}?wait=0.2`);
+      const { body: task } = await world.call<Task>('GET', `/v1/tasks/${taskId}?wait=1`);
       if (task.endedAt !== null) return task;
       if (task.status !== 'queued') continue;
       t.equal(task.startedAt, null);
@@ -53,7 +53,8 @@ export async function sessionsAtOnce(t: Test, { sessions }: { sessions: number }
   };
   const ended = await Promise.all(submitted.map(look));
   for (const { ending, status, taskId } of ended) {
-    if (status !== 'success') t.match({ status, ending }, { status: 'success' }, taskId);
+    if (status !== 'success')
+      t.match({ status, ending }, { status: 'success' }, `${taskId}: ${ending?.message}`);
   }
   t.ok(Math.max(0, ...waiting.values()) > 1, 'where a task stands among the starts is shown');
   const longest = ended.reduce((a, b) => (b.queueMs! > a.queueMs! ? b : a));

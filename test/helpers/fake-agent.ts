@@ -35,6 +35,7 @@ export function fakeAgent(
     startWithinMs: 60_000,
     startLimitMs: 60_000,
     programs: true,
+    preloads: true,
     ...options,
     log: pino({ level: 'silent' }),
   });

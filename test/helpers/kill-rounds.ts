@@ -57,6 +57,15 @@ export async function killRounds(t: Test, dataDir: string, rounds: number): Prom
     return service;
   };
 
+  const endOf = (taskId: string, startedAt: number) =>
+    until(async () => {
+      const found = await call<Task>('GET', `/v1/tasks/${taskId}?wait=1`);
+      // A printer that the last run had not started when it was killed has started now, and would print for long.
+      const isNew = found.status === 'running' && Date.parse(found.startedAt!) >= startedAt;
+      if (isNew && isPrinter(found)) await call('POST', `/v1/tasks/${taskId}/cancel`, {});
+      return found.ending && found;
+    });
+
   for (let round = 0; round < rounds; round += 1) {
     if (round % KILLED_IN_START === KILLED_IN_START - 1) {
       const starting = startProcess(t, dataDir);
@@ -69,13 +78,7 @@ export async function killRounds(t: Test, dataDir: string, rounds: number): Prom
     if (round === 0) await call('POST', '/v1/sessions', { sessionId: SESSION });
     // What the last run had accepted ends before anything new begins.
     for (const taskId of accepted.slice(-20)) {
-      const task = await until(async () => {
-        const found = await call<Task>('GET', `/v1/tasks/${taskId}?wait=1`);
-        // A printer that the last run had not started when it was killed has started now, and would print for long.
-        const isNew = found.status === 'running' && Date.parse(found.startedAt!) >= startedAt;
-        if (isNew && isPrinter(found)) await call('POST', `/v1/tasks/${taskId}/cancel`, {});
-        return found.ending && found;
-      });
+      const task = await endOf(taskId, startedAt);
       const causes = isPrinter(task) ? ['interrupted', 'cancelled'] : ['exited', 'finished', 'interrupted'];
       const { cause } = task.ending!;
       t.ok(causes.includes(cause), `round ${round}: ${taskId} ${cause}`);
@@ -91,8 +94,9 @@ export async function killRounds(t: Test, dataDir: string, rounds: number): Prom
     await until(async () => (await processesNamed(PROCESS_NAME)).length === 0);
   }
 
+  const lastStart = Date.now();
   const last = await start();
-  for (const taskId of accepted) await call('GET', `/v1/tasks/${taskId}?wait=30`);
+  for (const taskId of accepted) await endOf(taskId, lastStart);
   const { outputs } = await call<Task>('POST', `/v1/sessions/${SESSION}/tasks?wait=30`, {
     tool: 'fs.read',
     arguments: { path: 'runs' },

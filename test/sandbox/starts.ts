@@ -1,18 +1,25 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import t from 'tap';
-import { deferred } from '../../src/lib/deferred.js';
+import { type Deferred, deferred } from '../../src/lib/deferred.js';
 import { Starts } from '../../src/sandbox/starts.js';
+
+interface Options {
+  readonly owner?: string;
+  readonly signal?: AbortSignal;
+  /** Default: when it is ready. */
+  readonly calm?: Deferred<void>;
+}
 
 /** Starts that are counted, and are ready when told. */
 function counted(starts: Starts) {
   const begun: string[] = [];
   return {
     begun,
-    start(name: string, { owner = '', signal }: { owner?: string; signal?: AbortSignal } = {}) {
+    start(name: string, { owner = '', signal, calm }: Options = {}) {
       const ready = deferred();
       const started = starts.inTurn({ owner, sandbox: name, signal }, async () => {
         begun.push(name);
-        return { ready: ready.promise };
+        return { ready: ready.promise, calm: calm?.promise ?? ready.promise };
       });
       return { started, ready };
     },
@@ -95,4 +102,23 @@ t.test('a start that is not wanted any more leaves the queue at once', async (t)
   first.ready.resolve();
   await turn();
   t.strictSame(begun, ['first', 'next']);
+});
+
+t.test('others follow when it is calm, or has been ready for a while', async (t) => {
+  const { begun, start } = counted(new Starts(1, 200));
+  const calm = deferred();
+  const first = start('first', { calm });
+  const second = start('second', { calm: deferred() });
+  const third = start('third');
+  first.ready.resolve();
+  await turn();
+  t.strictSame(begun, ['first'], 'it is ready, and still at work');
+  calm.resolve();
+  await second.started;
+  t.strictSame(begun, ['first', 'second']);
+  second.ready.resolve();
+  const alive = setTimeout(() => {}, 60_000);
+  t.teardown(() => clearTimeout(alive));
+  await third.started;
+  t.strictSame(begun, ['first', 'second', 'third']);
 });
