@@ -118,6 +118,7 @@ export class BubblewrapLauncher implements Launcher {
       sandbox.kill();
       // One that waits for a disk that does not answer cannot be killed yet; nobody waits for it.
       const isGone = await settledWithin(sandbox.ended, END_WITHIN_MS);
+      signal?.throwIfAborted();
       if (cause instanceof SandboxStartTimedOut) throw cause;
       const said =
         stderr().trim() || (isGone ? `it ended with code ${child.exitCode}` : 'it cannot be killed');

@@ -150,6 +150,7 @@ export class OciLauncher implements Launcher {
     } catch (cause) {
       sandbox.kill();
       await settledWithin(ended, END_WITHIN_MS);
+      signal?.throwIfAborted();
       if (cause instanceof SandboxStartTimedOut) throw cause;
       throw new LaunchFailed(`${path}: ${stderr().trim() || String(cause)}`, { cause });
     }

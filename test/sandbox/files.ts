@@ -15,6 +15,7 @@ import {
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { FileEntry, FileError, SandboxFiles } from '../../src/sandbox/sandbox.js';
+import { until } from '../helpers/event-client.js';
 import { startFileHelper } from '../helpers/file-helper.js';
 
 const { signal } = new AbortController();
@@ -540,4 +541,61 @@ t.test('what the helper is given to write goes into a file, whatever it is', asy
   t.ok(readFileSync(join(root, 'bytes')).equals(bytes));
   writeFileSync(join(root, 'big'), Buffer.alloc(3 * MIB, 7));
   t.equal((await files.read('big', { maxBytes: 4 * MIB }, signal)).bytes.length, 3 * MIB);
+});
+
+t.test('an operation that does not stop takes no other with it', async (t) => {
+  const setup = `
+import os, time
+scandir, pread = os.scandir, os.pread
+os.scandir = lambda *a: (time.sleep(60), scandir(*a))[1]
+def slow(*a):
+    while not os.path.exists('go'): time.sleep(.01)
+    return pread(*a)
+os.pread = slow
+`;
+  const root = t.testdir({ 'a.txt': 'read', dir: {} });
+  const { files, children } = startFileHelper(t, root, {
+    setup: `import os\nos.chdir(${JSON.stringify(root)})\n${setup}`,
+  });
+  const ending = new AbortController();
+  const listed = files.list('dir', everything, ending.signal);
+  const reading = read(files, 'a.txt');
+  await until(() => children.length === 1);
+  ending.abort(new Error('cancelled'));
+  // Longer than it may go on before the helper is taken away from it.
+  await new Promise((resolve) => setTimeout(resolve, 800));
+  t.match(await files.stat('a.txt', signal), { type: 'file' }, 'new work goes to another helper');
+  t.equal(children.length, 2);
+  t.equal(children[0]!.signalCode, null, 'the first one has work to finish');
+  writeFileSync(join(root, 'go'), '');
+  t.equal(await reading, 'read');
+  await t.rejects(listed, { message: 'cancelled' });
+  t.equal(children[0]!.signalCode ?? 'SIGKILL', 'SIGKILL', 'and ends when nobody waits for it any more');
+});
+
+t.test('an operation that waits for its turn is cancelled at once', async (t) => {
+  const root = t.testdir({ 'a.txt': 'read', dir: {} });
+  const setup = `
+import os, time
+pread = os.pread
+def slow(*a):
+    while not os.path.exists(${JSON.stringify(join(root, 'go'))}): time.sleep(.01)
+    return pread(*a)
+os.pread = slow
+`;
+  const { files, children } = startFileHelper(t, root, { setup });
+  // As many as a helper has threads.
+  const reading = Array.from({ length: 6 }, () => read(files, 'a.txt'));
+  const ending = new AbortController();
+  const waiting = files.stat('a.txt', ending.signal);
+  await until(() => children.length === 1);
+  ending.abort(new Error('cancelled'));
+  await t.rejects(waiting, { message: 'cancelled' });
+  t.equal(children[0]!.signalCode, null);
+  writeFileSync(join(root, 'go'), '');
+  t.same(
+    await Promise.all(reading),
+    Array.from({ length: 6 }, () => 'read'),
+  );
+  t.equal(children.length, 1);
 });

@@ -458,3 +458,52 @@ t.test('of equal submissions that come at once the one that was taken can be wai
   }
   t.match(await world.call('POST', `/v1/tasks/${blocker.taskId}/cancel`, {}), { status: 200 });
 });
+
+t.test(
+  'a stop while sandboxes start leaves what has not begun to the next run, which runs it once',
+  async (t) => {
+    const world = await startService(t, { MAX_SESSIONS: '12', MAX_RUNNING_TASKS: '12' });
+    const sessions = await Promise.all(Array.from({ length: 12 }, () => world.session()));
+    const code = 'open("runs", "a").write("ran "); print("done")';
+    const tasks = await Promise.all(
+      sessions.map(({ sessionId }) => world.submit(sessionId, 'run.python', { code })),
+    );
+    await world.restart();
+    let postponed = 0;
+    for (const { taskId, sessionId } of tasks) {
+      const { body: task } = await world.call<Task>('GET', `/v1/tasks/${taskId}?wait=60`);
+      const { cause } = task.ending!;
+      t.ok(['exited', 'interrupted'].includes(cause), `${taskId} ${cause}`);
+      if (cause === 'interrupted') t.ok(task.startedAt, 'it had begun');
+      if (cause !== 'exited') continue;
+      t.equal(await world.readFile(sessionId, 'runs'), 'ran ', taskId);
+      const starts = (await eventsOf(world, sessionId)).filter(({ type }) => type === 'task.started');
+      t.equal(starts.filter((event) => 'taskId' in event && event.taskId === taskId).length, 1);
+      postponed += 1;
+    }
+    t.ok(postponed > 0);
+  },
+);
+
+t.test(
+  'a session that is deleted while its sandbox starts ends its task at once, and nothing ran',
+  async (t) => {
+    const world = await startService(t, { MAX_SESSIONS: '12', MAX_RUNNING_TASKS: '12' });
+    const sessions = await Promise.all(Array.from({ length: 12 }, () => world.session()));
+    const tasks = await Promise.all(
+      sessions.map(({ sessionId }) =>
+        world.submit(sessionId, 'run.python', { code: 'import time; time.sleep(60)' }),
+      ),
+    );
+    await Promise.all(
+      sessions.map(({ sessionId }) => world.call('DELETE', `/v1/sessions/${sessionId}?force=true`)),
+    );
+    let unbegun = 0;
+    for (const { taskId } of tasks) {
+      const { body: task } = await world.call<Task>('GET', `/v1/tasks/${taskId}`);
+      t.match(task, { status: 'cancelled', ending: { cause: 'sessionEnded' } });
+      if (task.startedAt === null) unbegun += 1;
+    }
+    t.ok(unbegun > 0);
+  },
+);
