@@ -8,7 +8,9 @@ import { settledWithin } from '../lib/settled-within.js';
 import { unlessAborted } from '../lib/unless-aborted.js';
 import { AttentiveClock } from './attentive-clock.js';
 import { type BubblewrapPolicy, bubblewrapArgs, DROPPING_CAPABILITIES, withoutRoot } from './bubblewrap.js';
+import { stopAll } from './freeze.js';
 import { accounts } from './host-directories.js';
+import { descendants } from './members.js';
 import { ProcessorTime, readProcessor } from './processor-time.js';
 import { SandboxStartTimedOut } from './sandbox.js';
 
@@ -93,6 +95,11 @@ export class BubblewrapLauncher implements Launcher {
     if (child.pid === undefined)
       throw new LaunchFailed(`could not start ${bubblewrap}: ${(await closed).stderr}`);
     const sandbox = new Running(child as ChildProcess & { pid: number }, closed);
+    const inner = innerPid(child.stdio[STATUS_FD] as Readable);
+    inner.then(
+      (pid) => sandbox.knowInner(pid),
+      () => {},
+    );
     try {
       const args = bubblewrapArgs({
         ...policy,
@@ -103,18 +110,16 @@ export class BubblewrapLauncher implements Launcher {
         data: data.map(([name], index) => ({ fd: FIRST_DATA_FD + index, target: `/etc/${name}` })),
         ...(seccomp ? { seccompFd: FIRST_DATA_FD + data.length } : {}),
       });
-      const [, , , argsPipe, statusPipe, blockPipe, ...dataPipes] = child.stdio as unknown as Writable[];
+      const [, , , argsPipe, , blockPipe, ...dataPipes] = child.stdio as unknown as Writable[];
       for (const pipe of child.stdio) pipe?.on('error', () => {});
       argsPipe!.end(args.map((arg) => `${arg}\0`).join(''));
       for (const [index, content] of contents.entries()) dataPipes[index]!.end(content);
-      const inner = await inTime(innerPid(statusPipe as unknown as Readable), {
-        ...{ startWithinMs, signal, pid: child.pid },
-      });
-      sandbox.knowInner(inner);
-      await adopt([child.pid, inner]);
+      const pid = await inTime(inner, { startWithinMs, signal, pid: child.pid });
+      await adopt([child.pid, pid]);
       blockPipe!.end('x');
       return sandbox as Launched;
     } catch (cause) {
+      if (sandbox.innerPid === undefined) await killUntold(child.pid);
       sandbox.kill();
       // One that waits for a disk that does not answer cannot be killed yet; nobody waits for it.
       const isGone = await settledWithin(sandbox.ended, END_WITHIN_MS);
@@ -194,6 +199,15 @@ function readStat(pid: number): { state: string; parent: number; startedAt: stri
   } catch {
     return undefined;
   }
+}
+
+/** Ends a bubblewrap that has not said yet what child it made. Killed after making it and before letting it run, it would
+ *  leave a child that waits for its word for ever: so both are stopped first, and the child is found. */
+async function killUntold(pid: number): Promise<void> {
+  const all = () => [pid, ...descendants(pid)];
+  // What waits for a disk cannot be stopped, but is killed as soon as it can be.
+  await stopAll(all).catch(() => {});
+  for (const each of all().reverse()) kill(each);
 }
 
 class NoStatus extends Error {}

@@ -253,7 +253,7 @@ export class Tasks {
   }
 
   /** Takes no new tasks, lets those that run finish for a while, or until `hurry`, then ends them as `interrupted`.
-   *  Queued ones stay, those whose sandbox has to start first as well; one that cannot be killed stays too, and ends when the service starts again. */
+   *  Queued ones stay, also those whose sandbox is starting; one that cannot be killed ends when the service starts again. */
   async drain(graceMs: number, hurry: AbortSignal): Promise<void> {
     this.#stopping.abort();
     for (const live of this.#options.sessions.allLive) live.lane.hold();

@@ -1,6 +1,15 @@
 // What happens while a sandbox starts: a start that the test holds up is called off, limited, closed and frozen.
-import { chmodSync, existsSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { bubblewrapBuilder } from '../../src/sandbox/builder.js';
 import { NoCgroup } from '../../src/sandbox/limits/no-cgroup.js';
@@ -143,3 +152,48 @@ t.test('a moment without resources is not remembered', async (t) => {
   t.equal((await run(sandbox, 'print(1)')).stdout, '1\n');
   await sandbox.remove();
 });
+
+t.test('whenever a start is called off, no process of it is left', async (t) => {
+  const directory = emptyDirectory(t);
+  const pids = join(directory, 'pids');
+  writeFileSync(pids, '');
+  chmodSync(directory, 0o777);
+  chmodSync(pids, 0o666);
+  const path = join(directory, 'bwrap');
+  // bubblewrap keeps its pid; its child inherits the descriptor of this file.
+  const script = `#!/usr/bin/python3 -IS
+import os, sys
+if "agent.pyc" in " ".join(sys.argv):
+    mark = os.open(${JSON.stringify(pids)}, os.O_WRONLY | os.O_APPEND)
+    os.write(mark, b"%d\\n" % os.getpid())
+    os.set_inheritable(mark, True)
+os.execv("/usr/bin/bwrap", sys.argv)
+`;
+  writeFileSync(path, script, { mode: 0o755 });
+  const driver = await startDriver(t, { builder: (host) => bubblewrapBuilder(path, host) });
+  for (let round = 0; round < 24; round += 1) {
+    const sandbox = await driver.create(sandboxSpec());
+    const before = readFileSync(pids, 'latin1').length;
+    const { ran } = start(sandbox, 'print(1)');
+    await until(() => readFileSync(pids, 'latin1').length > before);
+    // Bubblewrap is at another place of its start each time.
+    for (let turns = 0; turns < 4 * round; turns += 1) await setImmediate();
+    await sandbox.remove();
+    t.not((await ran).end.how.kind, 'exited');
+  }
+  await until(() => holdersOf(pids).length === 0);
+  t.same(holdersOf(pids), []);
+});
+
+/** The processes that have this file open. */
+function holdersOf(path: string): string[] {
+  return readdirSync('/proc').filter((pid) => {
+    if (!/^\d+$/.test(pid)) return false;
+    try {
+      const open = readdirSync(`/proc/${pid}/fd`);
+      return open.some((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`) === path);
+    } catch {
+      return false;
+    }
+  });
+}
