@@ -263,10 +263,8 @@ export class Tasks {
     if (await settledWithin(all, graceMs, hurry)) return;
     for (const task of running) task.ending.record({ cause: 'interrupted' });
     if (await settledWithin(all, KILL_MS)) return;
-    const unkilled = running
-      .filter((task) => this.#live.byId(task.facts.id))
-      .map(({ facts }) => facts.taskId);
-    this.#options.log.error({ taskIds: unkilled }, 'tasks could not be killed');
+    const taskIds = running.filter(({ facts }) => this.#live.byId(facts.id)).map(({ facts }) => facts.taskId);
+    this.#options.log.error({ taskIds }, 'tasks could not be killed');
   }
 
   #run(task: LiveTask): Promise<void> {
