@@ -99,6 +99,8 @@ export async function buildApp(
     },
     places,
     endTasks: (live) => tasks.endAllOf(live),
+    resumeTasks: (live) => tasks.recovery.recover(live.row.id),
+    discardTasks: (sessionRowId) => tasks.recovery.discard(sessionRowId),
     takeCheckpoint: (live, name) => checkpoints.takeAtEnd(live, name),
     fillWorkspace: (principal, checkpointId, sandbox) =>
       checkpoints.restoreInto(principal, checkpointId, sandbox),
@@ -226,6 +228,7 @@ export async function buildApp(
   metrics.watch('sockets', () => readerPlaces.taken);
   metrics.watch('downloads', () => downloads.taken);
   metrics.watch('spare_sandboxes', () => driver.spareCount);
+  metrics.watch('sessions_detached', () => sessions.detached);
   metrics.watch('sandbox_starts_waiting', () => driver.startsWaiting);
   metrics.watchIsolation(ISOLATION_LEVELS, () => driver.isolation.level);
   metrics.watchSessions(SESSION_STATES, () => sessions.countByState());
@@ -237,7 +240,7 @@ export async function buildApp(
       () => checkpoints.start(),
       () => freeSpace.start(),
       () => sessions.recover(),
-      () => tasks.recover(),
+      () => tasks.recovery.recover(),
       () => sessions.endLost(),
       // Not waited for: checkpoints of ends may take minutes, and the service answers meanwhile.
       () => {
@@ -255,9 +258,10 @@ export async function buildApp(
   }
 
   async function close(): Promise<void> {
-    sessions.stopIntake();
+    const attached = sessions.stopIntake();
     checkpoints.close();
     await starting?.catch(() => {});
+    await attached;
     await endings;
     await tasks.drain(config.SHUTDOWN_GRACE_SECONDS * 1000, hurry.signal);
     await server.close();

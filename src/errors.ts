@@ -66,6 +66,20 @@ export class CapacityExceeded extends PublicError {
   }
 }
 
+export class SessionDetached extends PublicError {
+  constructor(sessionId: string) {
+    super(
+      'SESSION_DETACHED',
+      `Session "${sessionId}" is kept with its files, and could not be attached since the service started.`,
+      {
+        suggestion:
+          'Send the request again: attaching is tried again by itself and with each request. The service’s log says what is in the way. DELETE with force=true gives the session and its files up.',
+        retryAfterSeconds: 5,
+      },
+    );
+  }
+}
+
 export class TooManyReaders extends PublicError {
   constructor(limit: number) {
     super('CAPACITY_EXCEEDED', `capacity exceeded: all ${limit} places for live readers are taken.`, {

@@ -34,7 +34,13 @@ export async function checkpointRoutes(
         body: ref(CreateCheckpoint),
         response: {
           201: ref(Checkpoint, { description: 'It is whole and on disk.' }),
-          ...errorResponses('SESSION_NOT_FOUND', 'SESSION_ENDED', 'PAYLOAD_TOO_LARGE', 'OUT_OF_DISK'),
+          ...errorResponses(
+            'SESSION_NOT_FOUND',
+            'SESSION_ENDED',
+            'SESSION_DETACHED',
+            'PAYLOAD_TOO_LARGE',
+            'OUT_OF_DISK',
+          ),
         },
       },
     },

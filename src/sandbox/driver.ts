@@ -20,14 +20,15 @@ import { findDiskLimiter } from './limits/find-disk.js';
 import type { Limiter } from './limits/limits.js';
 import { unpackPip } from './pip-copy.js';
 import { probeIsolation, withLimits } from './probe.js';
-import type {
-  DiskLimitSetting,
-  IsolationLevel,
-  IsolationReport,
-  Sandbox,
-  SandboxDriver,
-  SandboxLimits,
-  SandboxSpec,
+import {
+  type DiskLimitSetting,
+  type IsolationLevel,
+  type IsolationReport,
+  type Sandbox,
+  type SandboxDriver,
+  type SandboxLimits,
+  type SandboxSpec,
+  WorkspaceGone,
 } from './sandbox.js';
 import type { SandboxHost } from './sandbox-host.js';
 import { seccompFilter } from './seccomp.js';
@@ -152,7 +153,7 @@ export class BubblewrapDriver implements SandboxDriver {
   async attach(spec: SandboxSpec, uid: number | null): Promise<Sandbox> {
     const host = this.#hostOrRefusal();
     const workspace = this.#workspace(host, spec.id, uid);
-    if (!workspace.exists()) throw new Error(`the workspace of ${spec.id} is gone`);
+    if (!workspace.exists()) throw new WorkspaceGone(`the workspace of ${spec.id} is gone`);
     if (this.#uids !== null && uid === 0) throw new Error(`the workspace of ${spec.id} belongs to root`);
     if (uid !== null) this.#uids?.claim(uid);
     await killAllIn(workspace);
@@ -171,6 +172,12 @@ export class BubblewrapDriver implements SandboxDriver {
         this.#options.log.warn({ err: error, id }, 'a workspace of an earlier run could not be removed');
       }
     }
+  }
+
+  async discard(id: string): Promise<void> {
+    const host = this.#hostOrRefusal();
+    const found = (await workspacesBelow(host.directories.workspaces)).find((each) => each.id === id);
+    if (found) await this.#sweepOne(host, id, found.uid);
   }
 
   async #sweepOne(host: SandboxHost, id: string, uid: number | null): Promise<void> {

@@ -105,6 +105,9 @@ export interface SpareSandbox {
   assign(spec: SandboxSpec): Sandbox;
 }
 
+/** The workspace of an earlier run is not there any more. */
+export class WorkspaceGone extends Error {}
+
 /** Where one kind of isolation is made: probes the host, makes sandboxes, finds them again after a restart. */
 export interface SandboxDriver {
   start(): Promise<void>;
@@ -119,8 +122,11 @@ export interface SandboxDriver {
   keepSpares(): void;
   /** Of all workspaces: what they hold and the host's disk does not know of yet, since it was not written. */
   unwrittenBytes(): Promise<number>;
-  /** Finds the workspace of an earlier run of the service; kills what may still run in it. */
+  /** Finds the workspace of an earlier run of the service; kills what may still run in it. Rejects with WorkspaceGone only
+   *  when the workspace is surely not there; after any other rejection it may be tried again. */
   attach(spec: SandboxSpec, uid: number | null): Promise<Sandbox>;
+  /** Removes the workspace of an earlier run that cannot be attached, unread. */
+  discard(id: string): Promise<void>;
   /** Removes workspaces, cgroups and sockets of sandboxes that are not in this list; for the start. */
   sweep(keepIds: ReadonlySet<string>): Promise<void>;
 }

@@ -45,8 +45,11 @@ export class Workspace {
     this.#makeVenv(pythonVersion);
   }
 
+  /** False only when there surely is none. Throws for whatever else is there, or when it cannot be looked at. */
   exists(): boolean {
-    return lstatSync(this.path, { throwIfNoEntry: false })?.isDirectory() === true;
+    const found = lstatSync(this.path, { throwIfNoEntry: false });
+    if (found && !found.isDirectory()) throw new Error(`${this.path} is not a directory`);
+    return found !== undefined;
   }
 
   /** A program may have taken all rights of /workspace from itself; then nothing could start there. */

@@ -94,7 +94,10 @@ export async function sessionRoutes(
         description: 'A JSON merge patch of labels, clocks and network.',
         params,
         body: ref(PatchSession),
-        response: { 200: ref(Session), ...errorResponses('SESSION_NOT_FOUND', 'SESSION_ENDED') },
+        response: {
+          200: ref(Session),
+          ...errorResponses('SESSION_NOT_FOUND', 'SESSION_ENDED', 'SESSION_DETACHED'),
+        },
       },
     },
     (request) => sessions.patch(request.principal, request.params.sessionId, request.body),
@@ -120,7 +123,13 @@ export async function sessionRoutes(
         }),
         response: {
           200: ref(Session, { description: 'The session is over.' }),
-          ...errorResponses('SESSION_NOT_FOUND', 'SESSION_BUSY', 'SESSION_ENDED', 'KILL_PENDING'),
+          ...errorResponses(
+            'SESSION_NOT_FOUND',
+            'SESSION_BUSY',
+            'SESSION_ENDED',
+            'SESSION_DETACHED',
+            'KILL_PENDING',
+          ),
         },
       },
     },

@@ -199,7 +199,10 @@ export const Session = closed(
     language: stringEnum(['python']),
     state: ref(SessionState),
     stateReason: nullable(
-      Type.String({ description: 'Why it is in this state, e.g. `deleted`, `idle`, `lifetime`.' }),
+      Type.String({
+        description:
+          'Why it is in this state, e.g. `deleted`, `idle`, `lifetime`; `notAttached` while a session of the last run waits for its sandbox.',
+      }),
     ),
     envNames: Type.Array(Type.String(), {
       description: 'Names of the environment variables; their values are write-only.',

@@ -1,71 +1,42 @@
-// Sessions: made, found, changed, held still for a checkpoint, and ended. What a session runs is the tasks' business;
-// what it runs in is the sandbox's.
-import type { Config } from '../config.js';
 import {
   CapacityExceeded,
   KillPending,
   SessionBusy,
+  SessionDetached,
   SessionEnded,
   SessionIdConflict,
   SessionNotFound,
   ShuttingDown,
 } from '../errors.js';
-import type { Journal, SessionKey } from '../events/journal.js';
+import type { SessionKey } from '../events/journal.js';
 import type { Principal } from '../lib/principal.js';
 import { settledWithin } from '../lib/settled-within.js';
 import { Undo } from '../lib/undo.js';
-import type { Logger } from '../observability/logger.js';
 import { requireIsolation } from '../sandbox/require-isolation.js';
-import type { Sandbox, SandboxDriver, SandboxSpec } from '../sandbox/sandbox.js';
+import type { Sandbox, SandboxSpec } from '../sandbox/sandbox.js';
 import type { SessionRow } from '../store/schema.js';
 import { DuplicateKey } from '../store/store.js';
 import { Lane } from '../tasks/lane.js';
 import { KILL_REPLY_MS } from '../tasks/live-task.js';
-import type { Places } from '../tasks/places.js';
 import { egressOf, resolveNetwork, sandboxSpec } from './defaults.js';
 import { mergeLabels } from './labels.js';
 import { LiveSession, type StateChange } from './live-session.js';
 import { LiveSessions } from './live-sessions.js';
 import { networkEvents } from './network-events.js';
 import { newSandbox, newSessionRow, storeNewSession } from './new-session.js';
+import type { EndOptions, SessionsOptions } from './options.js';
 import { sessionRecord } from './record.js';
-import type { SessionFilter, SessionRepository } from './repository.js';
+import { SessionRecovery } from './recovery.js';
+import type { SessionFilter } from './repository.js';
 import { type CreateSession, isOver, type PatchSession, type Session } from './schema.js';
-import { endOfUnattached, type Unattached, unattached } from './unattached.js';
+import { endOfUnattached } from './unattached.js';
 import { usageOf } from './usage.js';
-
-export interface SessionsOptions {
-  readonly repository: SessionRepository;
-  readonly journal: Journal;
-  readonly driver: SandboxDriver;
-  readonly config: Config;
-  readonly log: Logger;
-  /** Throws StoreFull while nothing more may be stored. */
-  readonly requireRoom: () => void;
-  /** In which their tasks run. */
-  readonly places: Places;
-  /** Ends all tasks of a session as `sessionEnded`; resolves when they are gone. */
-  readonly endTasks: (live: LiveSession) => Promise<void>;
-  /** Takes a checkpoint of a session whose tasks are over. */
-  readonly takeCheckpoint: (live: LiveSession, name: string | null) => Promise<{ checkpointId: string }>;
-  /** Fills a fresh workspace; the checkpoint must be the principal's. */
-  readonly fillWorkspace: (principal: Principal, checkpointId: string, sandbox: Sandbox) => Promise<void>;
-  readonly now?: () => number;
-}
-
-export interface EndOptions {
-  /** Why, as it stands in the record: `deleted`, `idle`, `lifetime`. */
-  readonly reason: string;
-  /** Null for none. */
-  readonly checkpointName: string | null;
-}
 
 export class Sessions {
   readonly #options: SessionsOptions;
   readonly #now: () => number;
   readonly #live = new LiveSessions();
-  /** Sessions whose workspace is gone. */
-  readonly #unattached: Unattached[] = [];
+  readonly #recovery: SessionRecovery;
   /** Slots taken by creates that are under way. */
   #creating = 0;
   #closed = false;
@@ -73,6 +44,15 @@ export class Sessions {
   constructor(options: SessionsOptions) {
     this.#options = options;
     this.#now = options.now ?? Date.now;
+    this.#recovery = new SessionRecovery({
+      ...options,
+      now: this.#now,
+      specOf: (row) => this.#specOf(row),
+      enliven: (row, sandbox) => this.#enliven(row, sandbox),
+      store: (session, change) => this.#store(session, change),
+      attachedLate: (live) =>
+        live.row.state === 'terminating' ? this.#finishEnd(live) : options.resumeTasks(live),
+    });
   }
 
   async create(principal: Principal, body: CreateSession): Promise<Session> {
@@ -87,8 +67,7 @@ export class Sessions {
     if (body.sessionId && (await repository.find(principal.tenant, body.sessionId))) {
       throw new SessionIdConflict(body.sessionId);
     }
-    if (this.#live.size + this.#creating >= config.MAX_SESSIONS)
-      throw new CapacityExceeded(config.MAX_SESSIONS);
+    if (this.slots().available === 0) throw new CapacityExceeded(config.MAX_SESSIONS);
     this.#creating += 1;
     try {
       return await this.#make(principal, row, body);
@@ -120,7 +99,12 @@ export class Sessions {
   async get(principal: Principal, sessionId: string): Promise<Session> {
     const row = await this.find(principal, sessionId);
     const live = this.#live.get(row.id);
-    return { ...sessionRecord(row, live), ...(live && { usage: await usageOf(live.sandbox) }) };
+    return { ...this.#record(row), ...(live && { usage: await usageOf(live.sandbox) }) };
+  }
+
+  #record(row: SessionRow): Session {
+    const record = sessionRecord(row, this.#live.get(row.id));
+    return this.isDetached(row.id) ? { ...record, stateReason: 'notAttached' } : record;
   }
 
   /** The stored row. Throws SessionNotFound, also for a session of another tenant. */
@@ -141,12 +125,16 @@ export class Sessions {
     return { id: row.id, sessionId: row.session_id };
   }
 
-  /** The session as it lives here. Throws SessionNotFound, or SessionEnded when it takes no more work. */
+  /** The session as it lives here. Throws SessionNotFound, SessionEnded when it takes no more work, or SessionDetached
+   *  when its sandbox could not be attached yet, nor now. */
   async findLive(principal: Principal, sessionId: string): Promise<LiveSession> {
-    const live = this.#live.named(principal.tenant, sessionId);
-    if (live && !live.isEnding) return live;
+    const named = this.#live.named(principal.tenant, sessionId);
+    if (named && !named.isEnding) return named;
     const row = await this.find(principal, sessionId);
-    if (!live && !isOver(row.state)) requireIsolation(this.#options.driver);
+    if (!named && !isOver(row.state)) requireIsolation(this.#options.driver);
+    const live = named ?? (await this.#recovery.attachNow(row.id));
+    if (live && !live.isEnding) return live;
+    if (!live && this.isDetached(row.id)) throw new SessionDetached(sessionId);
     throw new SessionEnded(sessionId, live?.state ?? row.state);
   }
 
@@ -160,7 +148,7 @@ export class Sessions {
 
   async list(filter: SessionFilter): Promise<{ items: Session[]; last: SessionRow | undefined }> {
     const rows = await this.#options.repository.list(filter);
-    return { items: rows.map((row) => sessionRecord(row, this.#live.get(row.id))), last: rows.at(-1) };
+    return { items: rows.map((row) => this.#record(row)), last: rows.at(-1) };
   }
 
   async patch(principal: Principal, sessionId: string, patch: PatchSession): Promise<Session> {
@@ -196,8 +184,12 @@ export class Sessions {
     { force, checkpoint }: { force: boolean; checkpoint: boolean },
   ): Promise<Session> {
     const row = await this.find(principal, sessionId);
-    const live = this.#live.get(row.id);
+    const live = this.#live.get(row.id) ?? (await this.#recovery.attachNow(row.id));
     if (!live && !isOver(row.state)) requireIsolation(this.#options.driver);
+    if (this.isDetached(row.id)) {
+      if (!force || checkpoint) throw new SessionDetached(sessionId);
+      return this.#discard(row);
+    }
     if (live && !live.isEnding && !force && live.isBusy) {
       throw new SessionBusy(sessionId, live.lane.waiting + live.lane.running);
     }
@@ -212,6 +204,18 @@ export class Sessions {
         if (live.isKilling) throw new KillPending('Session', sessionId, KILL_REPLY_MS);
     }
     return sessionRecord(await this.find(principal, sessionId));
+  }
+
+  /** Ends one whose sandbox cannot be attached, and removes its files unread. */
+  async #discard(row: SessionRow): Promise<Session> {
+    const { driver, discardTasks, repository } = this.#options;
+    await this.#recovery.giveUp(row.id, async () => {
+      await driver.discard(row.id);
+      await discardTasks(row.id);
+      const end = { row, state: 'terminated', reason: 'deleted' } as const;
+      await this.#store(end, endOfUnattached(repository, end, this.#now()));
+    });
+    return this.#record((await this.byId(row.id))!);
   }
 
   /** Cancels its tasks, takes a checkpoint if wanted, kills what runs, removes the workspace. When the checkpoint fails
@@ -310,71 +314,52 @@ export class Sessions {
   /** How many there may be and are, those included that are being made. */
   slots(): { total: number; active: number; available: number } {
     const total = this.#options.config.MAX_SESSIONS;
-    const active = this.#live.size + this.#creating;
+    const active = this.#live.size + this.#recovery.detached + this.#creating;
     return { total, active, available: Math.max(0, total - active) };
   }
 
-  /** Brings the sessions of the last run back, and finishes ends that it had begun. Before any request. */
+  /** Attaches the sessions of the last run. Before any request. */
   async recover(): Promise<void> {
-    const { repository, driver, log } = this.#options;
-    // Without walls nothing can be brought back; it stays as it is until they stand.
-    const { level: isolation } = driver.isolation;
-    if (isolation === null) return;
-    const rows = await repository.unfinished();
-    await driver.sweep(new Set(rows.map((row) => row.id)));
-    for (const row of rows) {
-      try {
-        const sandbox = await driver.attach(this.#specOf(row), row.sandbox_uid);
-        // What the walls were before says nothing about those that stand now.
-        if (row.isolation !== isolation) await repository.write([repository.update(row.id, { isolation })]);
-        const live = this.#enliven({ ...row, isolation }, sandbox);
-        if (row.state !== 'terminating') await this.#store(live, live.settle('serviceRestarted'));
-      } catch (error) {
-        const end = await unattached(repository, row);
-        if (end.state === 'failed')
-          log.error({ err: error, sessionId: row.session_id }, 'session could not be brought back');
-        this.#unattached.push(end);
-      }
-    }
-    const removed = new Set(
-      this.#unattached.filter(({ state }) => state === 'terminated').map(({ row }) => row),
-    );
-    if (removed.size > 0)
-      await driver.sweep(new Set(rows.filter((row) => !removed.has(row)).map(({ id }) => id)));
+    // Without isolation nothing can be attached; it stays as it is until there is.
+    if (this.#options.driver.isolation.level !== null) await this.#recovery.recover();
   }
 
   /** Ends the sessions whose workspaces are gone; after their tasks have ended. */
   async endLost(): Promise<void> {
-    await this.#settleEnds(
-      this.#unattached
-        .splice(0)
-        .map((end) => this.#store(end, endOfUnattached(this.#options.repository, end, this.#now()))),
-    );
+    this.#logFailed(await this.#recovery.endLost());
+  }
+
+  /** Its workspace is there, and its sandbox could not be attached yet. */
+  isDetached(id: string): boolean {
+    return this.#recovery.isDetached(id);
+  }
+
+  get detached(): number {
+    return this.#recovery.detached;
   }
 
   /** Ends what the last run had begun to end. Their checkpoints may take minutes. */
   async finishEnds(): Promise<void> {
     const begun = this.allLive.filter((live) => live.row.state === 'terminating');
-    await this.#settleEnds(
-      begun.map((live) =>
-        this.end(live, {
-          reason: live.row.state_reason ?? 'deleted',
-          checkpointName: live.row.end_checkpoint,
-        }),
-      ),
-    );
+    this.#logFailed(await Promise.allSettled(begun.map((live) => this.#finishEnd(live))));
   }
 
-  async #settleEnds(ends: readonly Promise<unknown>[]): Promise<void> {
-    for (const ended of await Promise.allSettled(ends)) {
+  #finishEnd(live: LiveSession): Promise<void> {
+    const { state_reason: reason, end_checkpoint: checkpointName } = live.row;
+    return this.end(live, { reason: reason ?? 'deleted', checkpointName });
+  }
+
+  #logFailed(ends: readonly PromiseSettledResult<unknown>[]): void {
+    for (const ended of ends) {
       if (ended.status === 'rejected')
         this.#options.log.error({ err: ended.reason }, 'session could not be ended');
     }
   }
 
-  /** Takes no new sessions; those there stay for the next run. */
-  stopIntake(): void {
+  /** Takes no new sessions; those there stay for the next run. Resolves when none is being attached. */
+  stopIntake(): Promise<void> {
     this.#closed = true;
+    return this.#recovery.close();
   }
 
   #enliven(row: SessionRow, sandbox: Sandbox): LiveSession {

@@ -104,11 +104,13 @@ export class TaskRepository {
   }
 
   /** Tasks that had not ended when the service last ran, in the order in which they came. */
-  unfinished(): Promise<TaskRow[]> {
+  /** Of all sessions, or of one; in the order in which they came. */
+  unfinished(session?: string): Promise<TaskRow[]> {
     return this.#store.query
       .selectFrom('tasks')
       .selectAll()
       .where('ended_at', 'is', null)
+      .$if(session !== undefined, (query) => query.where('session', '=', session!))
       .orderBy('created_at')
       .orderBy('id')
       .execute();

@@ -61,6 +61,7 @@ export async function taskRoutes(
             'UNKNOWN_TOOL',
             'SESSION_NOT_FOUND',
             'SESSION_ENDED',
+            'SESSION_DETACHED',
             'TASK_ID_CONFLICT',
             'TOO_MANY_TASKS',
             'CAPACITY_EXCEEDED',

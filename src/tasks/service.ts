@@ -31,11 +31,11 @@ import type { ToolRegistry } from '../tools/registry.js';
 import type { Admission } from './admission.js';
 import { requireAllowed, resolveConstraints, type TaskLimits } from './constraints.js';
 import { type EndedTask, Executor } from './executor.js';
-import { endLostTask } from './interrupted.js';
 import { KILL_REPLY_MS, LiveTask } from './live-task.js';
 import { LiveTasks } from './live-tasks.js';
 import { QueueNews } from './queue-news.js';
 import { type QueueFacts, taskRecord } from './record.js';
+import { TaskRecovery } from './recovery.js';
 import { SESSION_OPEN, type TaskFilter, type TaskRepository } from './repository.js';
 import type { CancelResult, Constraints, Task, TaskSubmission } from './schema.js';
 import { StoredOutput } from './stored-output.js';
@@ -139,12 +139,15 @@ export class Tasks {
 
   /** A few at a time: a task may show megabytes, and those that are read wait in memory for their reply. */
   get(principal: Principal, taskId: string): Promise<Task> {
-    return this.#showing.run(async () => this.#show(await this.#find(principal, taskId)));
+    return this.#showing.run(async () => this.#show(await this.find(principal, taskId)));
   }
 
   /** The stored row and its session’s public id. Throws TaskNotFound, also for a task of another tenant. */
   async find(principal: Principal, taskId: string): Promise<{ row: TaskRow; sessionId: string }> {
-    return this.#find(principal, taskId);
+    const row = await this.#options.repository.find(principal.tenant, taskId);
+    const session = row && (await this.#options.sessions.byId(row.session));
+    if (!row || !session) throw new TaskNotFound(taskId);
+    return { row, sessionId: session.session_id };
   }
 
   /** The task, as soon as it has ended, or as it is after `waitMs`. */
@@ -161,7 +164,7 @@ export class Tasks {
       signal.throwIfAborted();
       const { repository, requireReplyRoom } = this.#options;
       await requireReplyRoom?.(() => repository.shownBytes(principal.tenant, taskId));
-      return this.#show(await this.#find(principal, taskId));
+      return this.#show(await this.find(principal, taskId));
     });
   }
 
@@ -176,9 +179,7 @@ export class Tasks {
   /** Ends a task as `cancelled`; resolves when its processes are gone. Throws KillPending when that takes too long. */
   async cancel(principal: Principal, taskId: string, reason?: string): Promise<CancelResult> {
     const startedAt = performance.now();
-    const live =
-      this.#live.byName(principal.tenant, taskId) ??
-      this.#live.byId((await this.#find(principal, taskId)).row.id);
+    const live = this.#live.byName(principal.tenant, taskId) ?? (await this.#attachedOf(principal, taskId));
     const recorded = live?.ending.record({ cause: 'cancelled', ...(reason ? { reason } : {}) }) ?? false;
     if (live) {
       this.#endIfQueued(live);
@@ -194,10 +195,18 @@ export class Tasks {
     };
   }
 
+  /** The task by its stored name. One that waits in a session which is not attached brings that about, or is refused. */
+  async #attachedOf(principal: Principal, taskId: string): Promise<LiveTask | undefined> {
+    const { row, sessionId } = await this.find(principal, taskId);
+    const { sessions } = this.#options;
+    if (sessions.isDetached(row.session)) await sessions.findLive(principal, sessionId);
+    return this.#live.byId(row.id);
+  }
+
   /** Hands bytes to the running program. Throws TaskNotRunning or StdinClosed. */
   async writeStdin(principal: Principal, taskId: string, bytes: Uint8Array, close: boolean): Promise<void> {
     const live = this.#live.byName(principal.tenant, taskId);
-    if (!live) throw new TaskNotRunning(taskId, (await this.#find(principal, taskId)).row.status);
+    if (!live) throw new TaskNotRunning(taskId, (await this.find(principal, taskId)).row.status);
     if (live.facts.arguments.stdinOpen !== true) throw new StdinClosed(taskId);
     if (!live.exec || live.status !== 'running') throw new TaskNotRunning(taskId, live.status);
     live.session.worked(this.#now());
@@ -232,24 +241,19 @@ export class Tasks {
     }
   }
 
-  /** Brings back the tasks of the last run: those that ran end as `interrupted`, those that waited wait again. Without
-   *  walls no session is brought back: what waited is left to a run that has them. */
-  async recover(): Promise<void> {
-    const { repository, sessions, driver } = this.#options;
-    const canRun = driver.isolation.level !== null;
-    for (const row of await repository.unfinished()) {
-      if (!canRun && row.status !== 'running') continue;
-      const session = sessions.live(row.session);
-      if (!session || row.status === 'running' || session.row.state === 'terminating') {
-        const sessionId = (await sessions.byId(row.session))?.session_id ?? row.session;
-        const cause = row.status === 'running' ? 'interrupted' : 'sessionEnded';
-        await endLostTask(this.#options, row, sessionId, cause, this.#now());
-        continue;
-      }
-      const limits = resolveConstraints(JSON.parse(row.constraints) as Constraints, session.limits);
-      const task = this.#liveTask(row, JSON.parse(row.arguments) as Record<string, unknown>, session, limits);
-      this.#enqueue(task);
-    }
+  /** Brings back what an earlier run left unfinished. */
+  get recovery(): TaskRecovery {
+    return new TaskRecovery({
+      ...this.#options,
+      lost: this.#options,
+      now: this.#now,
+      isLive: (id) => this.#live.byId(id) !== undefined,
+      enqueue: (row, session) => {
+        const limits = resolveConstraints(JSON.parse(row.constraints) as Constraints, session.limits);
+        const args = JSON.parse(row.arguments) as Record<string, unknown>;
+        this.#enqueue(this.#liveTask(row, args, session, limits));
+      },
+    });
   }
 
   /** Takes no new tasks, lets those that run finish for a while, or until `hurry`, then ends them as `interrupted`.
@@ -379,16 +383,10 @@ export class Tasks {
     return estimatedWaitMs === undefined ? {} : { estimatedWaitMs };
   }
 
-  async #find(principal: Principal, taskId: string): Promise<{ row: TaskRow; sessionId: string }> {
-    const row = await this.#options.repository.find(principal.tenant, taskId);
-    const session = row && (await this.#options.sessions.byId(row.session));
-    if (!row || !session) throw new TaskNotFound(taskId);
-    return { row, sessionId: session.session_id };
-  }
-
   /** From memory; undefined when only the store has all of it. */
-  async #endedWithin({ tenant }: Principal, taskId: string, waitMs: number, signal: AbortSignal) {
-    const live = this.#live.byName(tenant, taskId);
+  async #endedWithin(principal: Principal, taskId: string, waitMs: number, signal: AbortSignal) {
+    let live = this.#live.byName(principal.tenant, taskId);
+    if (!live && waitMs > 0) live = await this.#attachedOf(principal, taskId).catch(() => undefined);
     if (live) await settledWithin(live.done, waitMs, signal, this.#stopping.signal);
     return live && this.#view.showEnded(live);
   }

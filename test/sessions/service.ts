@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import type { Session } from '../../src/sessions/schema.js';
@@ -411,6 +411,93 @@ t.test('an end that a crash cut off while it removed the workspace is an end lik
     data: { from: 'terminating', to: 'terminated', reason: 'idle' },
   });
   t.notOk(existsSync(join(workspaces, id)), 'nothing of it is left');
+});
+
+t.test('a session that cannot be attached at the start is kept with its files and tasks', async (t) => {
+  const world = await startService(t);
+  const [first, second, third] = await Promise.all([world.session(), world.session(), world.session()]);
+  const workspaces = join(world.dataDir, 'sandboxes', 'workspaces');
+  const blocked = new Map<string, () => Promise<void>>();
+  for (const { sessionId } of [first, second, third]) await world.writeFile(sessionId, 'kept.txt', 'kept');
+  const running = await world.start(first.sessionId, 'run.python', SLEEP);
+  const queued = await world.submit(first.sessionId, 'run.python', {
+    code: 'print(open("kept.txt").read())',
+  });
+  await world.start(third.sessionId, 'run.python', SLEEP);
+  const given = await world.submit(third.sessionId, 'run.python', SLEEP);
+  await world.restart(async () => {
+    const store = new SqliteStore({ directory: world.dataDir });
+    await store.start();
+    const rows = await store.query.selectFrom('sessions').select(['id', 'session_id']).execute();
+    await store.close();
+    for (const { id, session_id } of rows) {
+      const path = join(workspaces, id, 'workspace');
+      await rename(path, `${path}-aside`);
+      await writeFile(path, 'in the way');
+      blocked.set(session_id, async () => {
+        await rm(path);
+        await rename(`${path}-aside`, path);
+      });
+    }
+  });
+  // A second start removes nothing either.
+  await world.restart();
+  for (const { sessionId } of [first, second, third]) {
+    t.match(await world.call('GET', `/v1/sessions/${sessionId}`), {
+      body: { state: /^(ready|running)$/, stateReason: 'notAttached' },
+    });
+    t.match(await world.call('DELETE', `/v1/sessions/${sessionId}`), {
+      status: 503,
+      body: { code: 'SESSION_DETACHED', retryable: true, outcome: 'notStarted' },
+    });
+  }
+  t.match(await world.call('GET', `/v1/tasks/${running.taskId}`), {
+    body: { ending: { cause: 'interrupted' } },
+  });
+  t.match(await world.call('GET', `/v1/tasks/${queued.taskId}`), { body: { status: 'queued' } });
+  t.match(await world.call('POST', `/v1/tasks/${queued.taskId}/cancel`, {}), { status: 503 });
+  const task = { tool: 'run.python', arguments: { code: 'print(1)' } };
+  const refused = await world.call('POST', `/v1/sessions/${second.sessionId}/tasks`, task);
+  t.match(refused, { status: 503, body: { code: 'SESSION_DETACHED' } });
+  t.match(await world.call('GET', '/v1/capacity'), { body: { active: 3 } });
+
+  await blocked.get(first.sessionId)!();
+  t.match(await world.call('GET', `/v1/tasks/${queued.taskId}?wait=60`), {
+    body: { status: 'success', outputs: { stdout: 'kept\n' } },
+  });
+  await blocked.get(second.sessionId)!();
+  t.equal(await world.readFile(second.sessionId, 'kept.txt'), 'kept', 'a request attaches it');
+  await blocked.get(third.sessionId)!();
+  t.match(await world.call('DELETE', `/v1/sessions/${third.sessionId}?force=true`), {
+    body: { state: 'terminated' },
+  });
+  t.match(await world.call('GET', `/v1/tasks/${given.taskId}`), { body: { status: 'cancelled' } });
+});
+
+t.test('a session whose disk can never be attached again may be given up by force', async (t) => {
+  const world = await startService(t);
+  const { sessionId } = await world.session();
+  await world.start(sessionId, 'run.python', SLEEP);
+  const queued = await world.submit(sessionId, 'run.python', SLEEP);
+  const workspaces = join(world.dataDir, 'sandboxes', 'workspaces');
+  const images = (await readdir(workspaces)).map((id) => join(workspaces, id, 'disk.img')).filter(existsSync);
+  if (images.length === 0) return t.comment('workspaces are no disk images here');
+  await world.restart(async () => {
+    for (const image of images) await writeFile(image, 'no file system');
+  });
+  t.match(await world.call('DELETE', `/v1/sessions/${sessionId}`), { status: 503 });
+  t.match(await world.call('DELETE', `/v1/sessions/${sessionId}?force=true&checkpoint=true`), {
+    status: 503,
+  });
+  t.match(await world.call('DELETE', `/v1/sessions/${sessionId}?force=true`), {
+    status: 200,
+    body: { state: 'terminated', stateReason: 'deleted' },
+  });
+  t.match(await world.call('GET', `/v1/tasks/${queued.taskId}`), {
+    body: { status: 'cancelled', ending: { cause: 'sessionEnded' } },
+  });
+  t.same(images.filter(existsSync), [], 'its files are gone');
+  t.match(await world.call('GET', '/v1/capacity'), { body: { active: 0 } });
 });
 
 t.test('a session whose workspace is lost fails, after its tasks ended with the truth', async (t) => {

@@ -29,7 +29,13 @@ export async function createImage(
 /** Null when the workspace was made without one. */
 export async function attachImage(host: HostDisk, place: DiskPlace): Promise<WorkspaceDisk | null> {
   const disk = new DiskImage(host, place);
-  if (!existsSync(disk.names.image)) return null;
+  try {
+    await lstat(disk.names.image);
+  } catch (error) {
+    // One that cannot be looked at is not one that is missing.
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
   await host.ask('attach', disk.names);
   await disk.mounted();
   return disk;
