@@ -151,10 +151,15 @@ export async function buildApp(
       storeBytes: config.STORE_RETENTION_BYTES,
     },
     log,
+    cutReplies: () => idempotency.cut(),
     onTrimmed: (id, bytes) => sessions.live(id)?.keeps(bytes),
   });
   const usage = new UsageTeller({ sessions: () => sessions.allLive, journal, log });
-  const idempotency = new IdempotencyRecords({ store, log });
+  const idempotency = new IdempotencyRecords({
+    store,
+    log,
+    maxBytes: config.STORE_RETENTION_BYTES / 4,
+  });
 
   const server: Server = buildServer({
     jsonBodyBytes: config.JSON_BODY_BYTES,
@@ -208,7 +213,7 @@ export async function buildApp(
   });
   await server.register(taskRoutes, { prefix, tasks, sessions, tools, submission: submission.union });
   await server.register(toolRoutes, { prefix, tools });
-  await server.register(checkpointRoutes, { prefix, checkpoints });
+  await server.register(checkpointRoutes, { prefix, checkpoints, sessions });
   await server.register(workspaceRoutes, { prefix, sessions, downloads });
   await server.register(eventRoutes, {
     prefix,
@@ -228,6 +233,8 @@ export async function buildApp(
   metrics.watch('sockets', () => readerPlaces.taken);
   metrics.watch('downloads', () => downloads.taken);
   metrics.watch('spare_sandboxes', () => driver.spareCount);
+  metrics.watch('idempotency_records', () => idempotency.size.count);
+  metrics.watch('idempotency_record_bytes', () => idempotency.size.bytes);
   metrics.watch('sessions_detached', () => sessions.detached);
   metrics.watch('sandbox_starts_waiting', () => driver.startsWaiting);
   metrics.watchIsolation(ISOLATION_LEVELS, () => driver.isolation.level);

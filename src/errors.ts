@@ -178,6 +178,20 @@ export class StdinClosed extends PublicError {
   }
 }
 
+export class TooManyIdempotencyKeys extends PublicError {
+  constructor(maxBytes: number) {
+    super(
+      'TOO_MANY_IDEMPOTENCY_KEYS',
+      `The Idempotency-Keys of the last 24 hours take more than ${Math.round(maxBytes / 1024 ** 2)} MiB, all they may.`,
+      {
+        suggestion:
+          'Send the request again later, or without a key if it need not be repeated safely; a task may have a taskId instead.',
+        retryAfterSeconds: 300,
+      },
+    );
+  }
+}
+
 export class TooManyTasks extends PublicError {
   constructor(
     owner: 'session' | 'tenant',

@@ -1,5 +1,6 @@
 // How checkpoints are kept: a row each, beside the archive on disk.
-import { olderThan } from '../store/filters.js';
+import { byteLength, olderThan } from '../store/filters.js';
+import { type Page, readPage } from '../store/page.js';
 import type { CheckpointRow } from '../store/schema.js';
 import type { Statement, Store } from '../store/store.js';
 
@@ -39,15 +40,23 @@ export class CheckpointRepository {
   }
 
   /** Newest first. */
-  list(filter: CheckpointFilter): Promise<CheckpointRow[]> {
-    let query = this.#store.query
+  async list(filter: CheckpointFilter): Promise<Page<CheckpointRow>> {
+    const { query: store } = this.#store;
+    let query = store
       .selectFrom('checkpoints')
-      .selectAll()
+      .select(['id', byteLength('details').as('bytes')])
       .where('tenant', '=', filter.tenant)
       .where('session_id', '=', filter.sessionId);
     if (filter.createdAfter !== undefined) query = query.where('created_at', '>', filter.createdAfter);
     if (filter.before) query = query.where(olderThan(filter.before));
-    return query.orderBy('created_at', 'desc').orderBy('id', 'desc').limit(filter.limit).execute();
+    const sizes = await query
+      .orderBy('created_at', 'desc')
+      .orderBy('id', 'desc')
+      .limit(filter.limit)
+      .execute();
+    return readPage(sizes, (ids) =>
+      store.selectFrom('checkpoints').selectAll().where('id', 'in', ids).execute(),
+    );
   }
 
   /** Ids of a session's checkpoints by its internal id, newest first. */

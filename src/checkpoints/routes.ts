@@ -6,6 +6,7 @@ import { byteRange } from '../http/range.js';
 import type { Server } from '../http/server.js';
 import { closed, ref } from '../lib/typebox.js';
 import { Session, SessionId } from '../sessions/schema.js';
+import type { Sessions } from '../sessions/service.js';
 import { Checkpoint, CheckpointId, CreateCheckpoint, RestoreCheckpoint } from './schema.js';
 import type { Checkpoints } from './service.js';
 
@@ -17,13 +18,16 @@ const archiveBytes = { 'application/gzip': { schema: { type: 'string', format: '
 
 export async function checkpointRoutes(
   app: Server,
-  { checkpoints }: { checkpoints: Checkpoints },
+  { checkpoints, sessions }: { checkpoints: Checkpoints; sessions: Pick<Sessions, 'get'> },
 ): Promise<void> {
   app.addSchema(CheckpointPage);
 
   app.post(
     '/sessions/:sessionId/checkpoints',
     {
+      config: {
+        refetch: ({ principal }, { checkpointId }) => checkpoints.get(principal, String(checkpointId)),
+      },
       schema: {
         operationId: 'createCheckpoint',
         tags,
@@ -71,8 +75,7 @@ export async function checkpointRoutes(
       const { limit, before, createdAfter } = listRequest(request.query);
       const { tenant } = request.principal;
       const { sessionId } = request.params;
-      const { items, last } = await checkpoints.list({ tenant, sessionId, limit, before, createdAfter });
-      return toPage(items, last, limit);
+      return toPage(await checkpoints.list({ tenant, sessionId, limit, before, createdAfter }), limit);
     },
   );
 
@@ -137,6 +140,7 @@ export async function checkpointRoutes(
   app.post(
     '/checkpoints/:checkpointId/restore',
     {
+      config: { refetch: ({ principal }, { sessionId }) => sessions.get(principal, String(sessionId)) },
       schema: {
         operationId: 'restoreCheckpoint',
         tags,

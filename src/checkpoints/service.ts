@@ -11,6 +11,7 @@ import { FileError, type Sandbox } from '../sandbox/sandbox.js';
 import type { LiveSession } from '../sessions/live-session.js';
 import type { Session } from '../sessions/schema.js';
 import type { Sessions } from '../sessions/service.js';
+import type { Listed } from '../store/page.js';
 import type { CheckpointRow } from '../store/schema.js';
 import { type PackedArchive, writeArchive } from './archive-file.js';
 import { unpackTree } from './archive-read.js';
@@ -92,13 +93,13 @@ export class Checkpoints {
   }
 
   /** Throws SessionNotFound for a session that has neither checkpoints nor a record. */
-  async list(filter: CheckpointFilter): Promise<{ items: Checkpoint[]; last: CheckpointRow | undefined }> {
-    const rows = await this.#options.repository.list(filter);
+  async list(filter: CheckpointFilter): Promise<Listed<Checkpoint, CheckpointRow>> {
+    const { rows, isCut } = await this.#options.repository.list(filter);
     // A later page may be empty; of a session whose record is gone only the checkpoints are left.
     if (rows.length === 0 && !filter.before) {
       await this.#options.sessions.find({ tenant: filter.tenant }, filter.sessionId);
     }
-    return { items: rows.map(checkpointRecord), last: rows.at(-1) };
+    return { items: rows.map(checkpointRecord), last: rows.at(-1), isCut };
   }
 
   async remove(principal: Principal, checkpointId: string): Promise<void> {

@@ -99,6 +99,7 @@ function withCommonParts(schema: FastifySchema | undefined, route: RouteOptions)
   const isMutation = [route.method].flat().some((method) => MUTATIONS.has(method));
   if (isMutation) {
     codes.add('IDEMPOTENCY_IN_PROGRESS').add('IDEMPOTENCY_OUTCOME_UNKNOWN').add('IDEMPOTENCY_MISMATCH');
+    codes.add('TOO_MANY_IDEMPOTENCY_KEYS');
   }
   if (schema.security?.length === 0) for (const code of ACCESS_CODES) codes.delete(code);
   if (schema.body) codes.add('PAYLOAD_TOO_LARGE').add('UNSUPPORTED_MEDIA_TYPE');

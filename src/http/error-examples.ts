@@ -38,6 +38,7 @@ export const ERROR_EXAMPLES: Readonly<Record<ErrorCode, PublicError>> = {
   IDEMPOTENCY_MISMATCH: new errors.IdempotencyMismatch(KEY),
   TOO_MANY_TASKS: new errors.TooManyTasks('session', 'queued', 100, 2),
   SESSION_DETACHED: new errors.SessionDetached('my-session'),
+  TOO_MANY_IDEMPOTENCY_KEYS: new errors.TooManyIdempotencyKeys(5 * 1024 ** 3),
   TOO_MANY_DOWNLOADS: new errors.TooManyDownloads('my-session', 2),
   INTERNAL: new errors.InternalError(undefined),
   CAPACITY_EXCEEDED: new errors.CapacityExceeded(50),

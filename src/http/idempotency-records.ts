@@ -1,11 +1,20 @@
 // The stored side of Idempotency-Key: one row for each tenant, method, path and key, kept for a day.
+
+import { sql } from 'kysely';
+import { TooManyIdempotencyKeys } from '../errors.js';
 import type { Logger } from '../observability/logger.js';
+import { byteLength } from '../store/filters.js';
 import type { IdempotencyRow } from '../store/schema.js';
 import { DuplicateKey, type Statement, type Store } from '../store/store.js';
+import { type BodyKind, partOf } from './partial-reply.js';
 
 export const KEPT_MS = 24 * 3600 * 1000;
 const SWEPT_AT_ONCE = 200;
-const SWEEP_EVERY_MS = 3600 * 1000;
+const CUT_AT_ONCE = 50;
+const SWEEP_EVERY_MS = 5 * 60 * 1000;
+const SLICE_MS = 15 * 60 * 1000;
+/** Of a record without its reply, indexes included. */
+const BYTES_OF_ONE = 500;
 
 export type RecordKey = Pick<IdempotencyRow, 'tenant' | 'method' | 'path' | 'key'>;
 
@@ -13,11 +22,14 @@ export interface StoredReply {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Uint8Array;
+  readonly bodyKind: BodyKind;
 }
 
 export interface IdempotencyRecordsOptions {
   readonly store: Store;
   readonly log: Logger;
+  /** What all records together may take; more keys are refused until some are a day old. Default: any amount. */
+  readonly maxBytes?: number;
   readonly now?: () => number;
 }
 
@@ -26,9 +38,12 @@ export class IdempotencyRecords {
   readonly #log: Logger;
   readonly #now: () => number;
   #started: Promise<void> | undefined;
+  readonly #maxBytes: number;
   #sweeping: NodeJS.Timeout | undefined;
+  #size = { count: 0, bytes: 0 };
 
-  constructor({ store, log, now = Date.now }: IdempotencyRecordsOptions) {
+  constructor({ store, log, maxBytes = Infinity, now = Date.now }: IdempotencyRecordsOptions) {
+    this.#maxBytes = maxBytes;
     this.#store = store;
     this.#log = log;
     this.#now = now;
@@ -42,6 +57,20 @@ export class IdempotencyRecords {
 
   close(): void {
     clearInterval(this.#sweeping);
+  }
+
+  /** How many there are and what they take, as of the last look. */
+  get size(): { readonly count: number; readonly bytes: number } {
+    return this.#size;
+  }
+
+  get hasRoom(): boolean {
+    return this.#size.bytes <= this.#maxBytes;
+  }
+
+  /** Throws TooManyIdempotencyKeys while the records take all they may. */
+  requireRoom(): void {
+    if (!this.hasRoom) throw new TooManyIdempotencyKeys(this.#maxBytes);
   }
 
   async find(record: RecordKey): Promise<IdempotencyRow | undefined> {
@@ -75,6 +104,7 @@ export class IdempotencyRecords {
         status: reply.status,
         headers: JSON.stringify(reply.headers),
         body: reply.body,
+        body_kind: reply.bodyKind,
       }),
       record,
     );
@@ -101,20 +131,75 @@ export class IdempotencyRecords {
     }
   }
 
+  /** Cuts some of the oldest replies down to their small members, for room in the store; false when there was none to cut.
+   *  A record itself stays its day, for without it a repeat would do the work twice. */
+  async cut(): Promise<boolean> {
+    // The kind is written out, for the index is of these alone.
+    const rows = await this.#store.query
+      .selectFrom('idempotency')
+      .selectAll()
+      .where(sql<boolean>`body_kind = 'cuttable'`)
+      .orderBy('created_at')
+      .limit(CUT_AT_ONCE)
+      .execute();
+    if (rows.length === 0) return false;
+    await this.#store.write(
+      rows.map((row) => {
+        const values = { body: partOf(row.body!), body_kind: 'part' };
+        return this.#matching(this.#store.query.updateTable('idempotency').set(values), row);
+      }),
+    );
+    return true;
+  }
+
+  /** Looks how many there are, and cuts replies while they take too much. */
+  async measure(): Promise<void> {
+    do this.#size = await this.#measured();
+    while (!this.hasRoom && (await this.cut()));
+  }
+
+  /** A slice of the day at a time, so that nobody waits long for the look. */
+  async #measured(): Promise<{ count: number; bytes: number }> {
+    let [count, bytes] = [0, 0];
+    for (let from = this.#oldest(); from <= this.#now(); from += SLICE_MS) {
+      const slice = await this.#store.query
+        .selectFrom('idempotency')
+        .select((eb) => [
+          eb.fn.countAll<number>().as('count'),
+          eb.fn.coalesce(eb.fn.sum<number>(byteLength('body')), eb.lit(0)).as('bytes'),
+        ])
+        .where('created_at', '>=', from)
+        .where('created_at', '<', from + SLICE_MS)
+        .executeTakeFirstOrThrow();
+      count += slice.count;
+      bytes += slice.bytes;
+    }
+    return { count, bytes: bytes + count * BYTES_OF_ONE };
+  }
+
   async #begin(): Promise<void> {
     // The state is written out, for the index is of these alone.
     const sql = "update idempotency set state = 'unknown' where state = 'running'";
     await this.#store.write([{ sql, parameters: [] }]);
-    await this.sweep();
+    const sweepAndMeasure = () => this.sweep().then(() => this.measure());
+    await sweepAndMeasure();
     this.#sweeping = setInterval(() => {
-      this.sweep().catch((error) => this.#log.error({ err: error }, 'idempotency records not swept'));
+      sweepAndMeasure().catch((error) => this.#log.error({ err: error }, 'idempotency records not swept'));
     }, SWEEP_EVERY_MS).unref();
   }
 
   /** An expired record makes place for the new one in the same unit. */
   #insert(record: RecordKey, values: Pick<IdempotencyRow, 'body_hash' | 'state' | 'task'>): Statement[] {
     const { query } = this.#store;
-    const row = { ...record, ...values, status: null, headers: null, body: null, created_at: this.#now() };
+    const row = {
+      ...record,
+      ...values,
+      status: null,
+      headers: null,
+      body: null,
+      body_kind: 'whole',
+      created_at: this.#now(),
+    };
     return [
       this.#matching(query.deleteFrom('idempotency').where('created_at', '<', this.#oldest()), record),
       query.insertInto('idempotency').values(row).compile(),

@@ -3,7 +3,8 @@
 // An ordinary call is recorded as `running` before its handler starts, and its reply is stored before it is sent; a
 // record found `running` at the start was cut off by a crash, so nobody knows whether the work was done. A task
 // submission is recorded in the unit that accepts the task, with the task's id: neither is ever stored without the
-// other, and a repeat waits for that task again.
+// other, and a repeat waits for that task again. A large reply is stored in part, see `partial-reply`: whoever repeats cancels
+// of large tasks must not fill the store.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import {
   IdempotencyInProgress,
@@ -15,6 +16,7 @@ import {
 import type { IdempotencyRow } from '../store/schema.js';
 import type { Statement } from '../store/store.js';
 import type { IdempotencyRecords, RecordKey, StoredReply } from './idempotency-records.js';
+import { type Refetch, type ReplyMembers, storedBody } from './partial-reply.js';
 import { PROBLEM_TYPE } from './problem-schema.js';
 import { requestDigest } from './request-digest.js';
 
@@ -34,6 +36,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** `task`: the handler stores the record itself, with the task it accepts. */
     idempotency?: 'task';
+    /** To be given by every route that changes something and whose reply can be large. */
+    refetch?: Refetch;
   }
 }
 
@@ -58,8 +62,8 @@ export function honourIdempotencyKeys(app: FastifyInstance, records: Idempotency
   app.addHook('preHandler', async (request, reply) => {
     const key = keyOf(request);
     if (key === undefined) return;
-    const path = request.url.split('?', 1)[0]!;
-    const record: RecordKey = { tenant: request.principal.tenant, method: request.method, path, key };
+    const { tenant } = request.principal;
+    const record: RecordKey = { tenant, method: request.method, path: pathOf(request), key };
     const bodyHash = requestDigest(request);
 
     if (request.routeOptions.config.idempotency === 'task') {
@@ -84,13 +88,18 @@ export function honourIdempotencyKeys(app: FastifyInstance, records: Idempotency
     requireSameRequest(earlier, bodyHash);
     if (earlier.state === 'unknown') throw new IdempotencyOutcomeUnknown(key);
     if (earlier.state === 'running') throw new IdempotencyInProgress(key);
-    return replay(reply, earlier);
+    return replay(request, reply, earlier);
   });
 
   async function begin(record: RecordKey, bodyHash: string): Promise<IdempotencyRow | undefined> {
     const name = JSON.stringify(record);
     const settle = unsettled.get(name);
     if (settle && unsettled.delete(name)) await orLater(name, settle);
+    if (!records.hasRoom) {
+      const known = await records.find(record);
+      if (known) return known;
+      records.requireRoom();
+    }
     try {
       return await records.begin(record, bodyHash);
     } catch (error) {
@@ -112,6 +121,7 @@ export function honourIdempotencyKeys(app: FastifyInstance, records: Idempotency
    *  accepted and been answered since the last look. */
   async function claim(request: FastifyRequest, record: RecordKey): Promise<IdempotencyRow | undefined> {
     const lane = JSON.stringify(record);
+    records.requireRoom();
     if (submitting.has(lane)) throw new IdempotencyInProgress(record.key);
     submitting.add(lane);
     submissions.set(request, lane);
@@ -126,7 +136,8 @@ export function honourIdempotencyKeys(app: FastifyInstance, records: Idempotency
     recorded.delete(request);
     const name = JSON.stringify(record);
     const body = bytesOf(payload);
-    const stored = body && isFinal(reply, body) && { ...kept(reply), body };
+    const stored = body &&
+      isFinal(reply, body) && { ...kept(reply), ...storedBody(body, isRefetched(request, reply)) };
     const settle = () => (stored ? records.complete(record, stored) : records.forget(record));
     try {
       await orLater(name, settle);
@@ -158,10 +169,30 @@ function requireSameRequest(earlier: IdempotencyRow, bodyHash: string): void {
   if (earlier.body_hash !== bodyHash) throw new IdempotencyMismatch(earlier.key);
 }
 
-function replay(reply: FastifyReply, earlier: IdempotencyRow): FastifyReply {
+/** As its route names it, so that every way to write one address is the same address. */
+function pathOf({ routeOptions, params }: FastifyRequest): string {
+  const values = params as Record<string, string>;
+  return routeOptions.url!.replace(/:(\w+)/g, (_, name: string) => encodeURIComponent(values[name] ?? ''));
+}
+
+async function replay(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  earlier: IdempotencyRow,
+): Promise<FastifyReply> {
+  const body = earlier.body && Buffer.from(earlier.body);
+  const { refetch } = request.routeOptions.config;
+  // First, since it may fail: what was done can have been removed meanwhile.
+  const again =
+    earlier.body_kind === 'part' && body && refetch ? await completed(request, refetch, body) : body;
   reply.code(earlier.status!).headers(JSON.parse(earlier.headers!));
   reply.header('idempotency-replayed', 'true');
-  return earlier.body?.byteLength ? reply.send(Buffer.from(earlier.body)) : reply.send();
+  return again?.byteLength ? reply.send(again) : reply.send();
+}
+
+async function completed(request: FastifyRequest, refetch: Refetch, body: Buffer): Promise<Buffer> {
+  const kept = JSON.parse(body.toString('utf8')) as ReplyMembers;
+  return Buffer.from(JSON.stringify({ ...kept, ...(await refetch(request, kept)) }));
 }
 
 /** Our own failures, and refusals that may be lifted by themselves, are not what a repeat should get. */
@@ -169,6 +200,11 @@ function isFinal(reply: FastifyReply, body: Buffer): boolean {
   if (reply.statusCode >= 500) return false;
   if (reply.getHeader('content-type') !== PROBLEM_TYPE) return true;
   return (JSON.parse(body.toString()) as { retryable: boolean }).retryable === false;
+}
+
+/** Only the route's own reply can be fetched again, and no refusal. */
+function isRefetched(request: FastifyRequest, reply: FastifyReply): boolean {
+  return request.routeOptions.config.refetch !== undefined && reply.statusCode < 400;
 }
 
 function bytesOf(payload: unknown): Buffer | undefined {

@@ -2,6 +2,7 @@
 import { type Static, type TSchema, Type } from '@sinclair/typebox';
 import { ValidationFailed } from '../errors.js';
 import { closed, nullable, ref } from '../lib/typebox.js';
+import type { Listed } from '../store/page.js';
 
 const DEFAULT_LIMIT = 50;
 const MAX_LIMIT = 200;
@@ -106,7 +107,8 @@ export function listReply<T extends TSchema>(item: T, $id: string) {
     {
       items: Type.Array(ref(item) as unknown as ReturnType<typeof Type.Unsafe<Static<T>>>),
       nextCursor: nullable(Type.String(), {
-        description: 'Give it as `cursor` for the next page; null on the last.',
+        description:
+          'Give it as `cursor` for the next page; null on the last. A page may have fewer items than `limit` though more follow: those that hold more than 4 MiB together are divided.',
       }),
     },
     { $id },
@@ -114,8 +116,11 @@ export function listReply<T extends TSchema>(item: T, $id: string) {
 }
 
 /** The page that holds these items; `last` is the row of the last one. */
-export function toPage<T>(items: T[], last: { created_at: number; id: string } | undefined, limit: number) {
-  const more = last !== undefined && items.length === limit;
+export function toPage<T>(
+  { items, last, isCut }: Listed<T, { created_at: number; id: string }>,
+  limit: number,
+) {
+  const more = last !== undefined && (isCut || items.length === limit);
   return { items, nextCursor: more ? encodeCursor({ createdAt: last.created_at, id: last.id }) : null };
 }
 

@@ -132,6 +132,8 @@ const GAUGES = {
   sockets: 'WebSocket and SSE readers connected.',
   downloads: 'Downloads of workspaces under way.',
   spare_sandboxes: 'Sandboxes that stand ready for new sessions.',
+  idempotency_records: 'Idempotency-Keys kept, as of the last look.',
+  idempotency_record_bytes: 'Bytes that they and their replies take, as of the last look.',
   sessions_detached: 'Sessions of the last run whose sandbox could not be attached yet.',
   sandbox_starts_waiting: 'Sandboxes that wait for their turn to start.',
 } as const;

@@ -1,5 +1,6 @@
 // How sessions are kept. Reads answer rows; writes are statements, so that a change and its events are one unit.
 import { byteLength, metadataValue, olderThan } from '../store/filters.js';
+import { type Page, readPage } from '../store/page.js';
 import type { SessionRow } from '../store/schema.js';
 import type { Statement, Store } from '../store/store.js';
 import { isOver } from './schema.js';
@@ -55,7 +56,13 @@ export class SessionRepository {
   }
 
   /** Newest first. */
-  async list({ state, ...filter }: SessionFilter): Promise<SessionRow[]> {
+  async list({ state, ...filter }: SessionFilter): Promise<Page<SessionRow>> {
+    return readPage(await this.#sizes(state, filter), (ids) =>
+      this.#store.query.selectFrom('sessions').selectAll().where('id', 'in', ids).execute(),
+    );
+  }
+
+  async #sizes(state: SessionFilter['state'], filter: Omit<SessionFilter, 'state'>) {
     if (!state) return this.#page(filter).execute();
     // Each in the order of an index: those that live have one together, those that are over one by state.
     const living = state.filter((each) => !isOver(each));
@@ -71,7 +78,11 @@ export class SessionRepository {
   }
 
   #page(filter: Omit<SessionFilter, 'state'>) {
-    let query = this.#store.query.selectFrom('sessions').selectAll().where('tenant', '=', filter.tenant);
+    const bytes = byteLength('env').as('bytes');
+    let query = this.#store.query
+      .selectFrom('sessions')
+      .select(['id', 'created_at', bytes])
+      .where('tenant', '=', filter.tenant);
     if (filter.createdAfter !== undefined) query = query.where('created_at', '>', filter.createdAfter);
     for (const { key, value } of filter.metadata) {
       query = query.where(metadataValue(key), '=', value);
@@ -151,6 +162,8 @@ export class SessionRepository {
   }
 }
 
-function newestFirst(a: SessionRow, b: SessionRow): number {
+type Sorted = Pick<SessionRow, 'created_at' | 'id'>;
+
+function newestFirst(a: Sorted, b: Sorted): number {
   return b.created_at - a.created_at || (a.id < b.id ? 1 : -1);
 }

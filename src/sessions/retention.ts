@@ -35,6 +35,8 @@ export interface RetentionOptions {
   readonly storeSize: () => Promise<StoreSize>;
   readonly limits: RetentionLimits;
   readonly log: Logger;
+  /** Cuts what is kept for repeated requests; false when there was nothing to cut. */
+  readonly cutReplies?: () => Promise<boolean>;
   /** Told how much is still kept of a session that lives on. */
   readonly onTrimmed?: (session: string, sessionBytes: number) => void;
   /** Epoch milliseconds. */
@@ -135,12 +137,13 @@ export class Retention {
     return removed;
   }
 
-  /** Sessions that are over go first, the oldest of them before the others; then the events of the largest. */
+  /** Replies kept for repeats are cut first, for nobody misses anything. Sessions that are over go next, the oldest of them before the others; then the events of the largest. */
   async #keepStoreSmall(): Promise<void> {
     const { storeBytes } = this.#options.limits;
     const isOver = async (part: number) => (await this.#options.storeSize()).usedBytes > storeBytes * part;
     if (!(await isOver(1))) return this.#tellFull(false);
     while ((await isOver(ENOUGH)) && !this.#stopping.signal.aborted) {
+      if (await this.#thenRest(async () => this.#options.cutReplies?.())) continue;
       if (!(await this.#forgetOldest()) && !(await this.#shrinkLargest())) break;
     }
     this.#tellFull(await isOver(1));

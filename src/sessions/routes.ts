@@ -1,6 +1,7 @@
 // How sessions are reached.
 import { Type } from '@sinclair/typebox';
 import { listQuery, listReply, listRequest, toPage } from '../http/paging.js';
+import type { Refetch } from '../http/partial-reply.js';
 import { errorResponses } from '../http/problem-schema.js';
 import type { Server } from '../http/server.js';
 import type { Principal } from '../lib/principal.js';
@@ -22,10 +23,12 @@ export async function sessionRoutes(
   { sessions, capacity }: SessionRoutesOptions,
 ): Promise<void> {
   app.addSchema(SessionPage);
+  const refetch: Refetch = ({ principal }, { sessionId }) => sessions.get(principal, String(sessionId));
 
   app.post(
     '/sessions',
     {
+      config: { refetch },
       schema: {
         operationId: 'createSession',
         tags,
@@ -64,8 +67,10 @@ export async function sessionRoutes(
     async (request) => {
       const { principal } = request;
       const { values, ...page } = listRequest(request.query);
-      const { items, last } = await sessions.list({ tenant: principal.tenant, state: values.state, ...page });
-      return toPage(items, last, page.limit);
+      return toPage(
+        await sessions.list({ tenant: principal.tenant, state: values.state, ...page }),
+        page.limit,
+      );
     },
   );
 
@@ -87,6 +92,7 @@ export async function sessionRoutes(
   app.patch(
     '/sessions/:sessionId',
     {
+      config: { refetch },
       schema: {
         operationId: 'patchSession',
         tags,
@@ -106,6 +112,7 @@ export async function sessionRoutes(
   app.delete(
     '/sessions/:sessionId',
     {
+      config: { refetch },
       schema: {
         operationId: 'deleteSession',
         tags,

@@ -14,6 +14,7 @@ import { settledWithin } from '../lib/settled-within.js';
 import { Undo } from '../lib/undo.js';
 import { requireIsolation } from '../sandbox/require-isolation.js';
 import type { Sandbox, SandboxSpec } from '../sandbox/sandbox.js';
+import type { Listed } from '../store/page.js';
 import type { SessionRow } from '../store/schema.js';
 import { DuplicateKey } from '../store/store.js';
 import { Lane } from '../tasks/lane.js';
@@ -146,9 +147,9 @@ export class Sessions {
     return this.#live.all;
   }
 
-  async list(filter: SessionFilter): Promise<{ items: Session[]; last: SessionRow | undefined }> {
-    const rows = await this.#options.repository.list(filter);
-    return { items: rows.map((row) => this.#record(row)), last: rows.at(-1) };
+  async list(filter: SessionFilter): Promise<Listed<Session, SessionRow>> {
+    const { rows, isCut } = await this.#options.repository.list(filter);
+    return { items: rows.map((row) => this.#record(row)), last: rows.at(-1), isCut };
   }
 
   async patch(principal: Principal, sessionId: string, patch: PatchSession): Promise<Session> {

@@ -111,6 +111,8 @@ export interface IdempotencyRow {
   status: number | null;
   headers: string | null;
   body: Uint8Array | null;
+  /** `whole`; `cuttable`: whole, and the route can fetch its large members again; `part`: only the small members. */
+  body_kind: string;
   created_at: number;
 }
 

@@ -1,6 +1,7 @@
 // How tasks are kept. The statements of the hot path are written out once; lists are built as asked.
 import type { OutputStream } from '../events/schema.js';
 import { byteLength, metadataValue, olderThan } from '../store/filters.js';
+import { type Page, readPage } from '../store/page.js';
 import type { TaskRow } from '../store/schema.js';
 import type { Statement, Store } from '../store/store.js';
 import { SHOWN_STREAM_BYTES } from './outputs.js';
@@ -88,19 +89,24 @@ export class TaskRepository {
   }
 
   /** Newest first, without outputs. */
-  async list(filter: TaskFilter): Promise<TaskRow[]> {
-    let query = this.#store.query.selectFrom('tasks').select(LISTED).where('session', '=', filter.session);
+  async list(filter: TaskFilter): Promise<Page<TaskRow>> {
+    const { query: store } = this.#store;
+    const bytes = byteLength('arguments').as('bytes');
+    let query = store.selectFrom('tasks').select(['id', bytes]).where('session', '=', filter.session);
     if (filter.status) query = query.where('status', 'in', filter.status);
     if (filter.tool) query = query.where('tool', 'in', filter.tool);
     if (filter.createdAfter !== undefined) query = query.where('created_at', '>', filter.createdAfter);
     for (const { key, value } of filter.metadata) query = query.where(metadataValue(key), '=', value);
     if (filter.before) query = query.where(olderThan(filter.before));
-    const rows = await query
+    const sizes = await query
       .orderBy('created_at', 'desc')
       .orderBy('id', 'desc')
       .limit(filter.limit)
       .execute();
-    return rows.map((row) => ({ ...row, outputs: null }));
+    return readPage(sizes, async (ids) => {
+      const rows = await store.selectFrom('tasks').select(LISTED).where('id', 'in', ids).execute();
+      return rows.map((row) => ({ ...row, outputs: null }));
+    });
   }
 
   /** Tasks that had not ended when the service last ran, in the order in which they came. */

@@ -114,8 +114,7 @@ export async function taskRoutes(
       const session = await sessions.find(request.principal, request.params.sessionId);
       const { values, ...page } = listRequest(request.query);
       const filter = { session: session.id, status: values.status, tool: values.tool, ...page };
-      const { items, last } = await tasks.list(filter, session.session_id);
-      return toPage(items, last, page.limit);
+      return toPage(await tasks.list(filter, session.session_id), page.limit);
     },
   );
 
@@ -145,6 +144,11 @@ export async function taskRoutes(
   app.post(
     '/tasks/:taskId/cancel',
     {
+      config: {
+        refetch: async ({ principal, params }) => ({
+          task: await tasks.get(principal, (params as { taskId: string }).taskId),
+        }),
+      },
       schema: {
         operationId: 'cancelTask',
         tags,

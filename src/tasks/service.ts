@@ -25,6 +25,7 @@ import { requireIsolation } from '../sandbox/require-isolation.js';
 import { type SandboxDriver, StdinGone } from '../sandbox/sandbox.js';
 import type { LiveSession } from '../sessions/live-session.js';
 import type { Sessions } from '../sessions/service.js';
+import type { Listed } from '../store/page.js';
 import type { TaskRow } from '../store/schema.js';
 import { DuplicateKey, type Statement, UnitRejected } from '../store/store.js';
 import type { ToolRegistry } from '../tools/registry.js';
@@ -168,12 +169,10 @@ export class Tasks {
     });
   }
 
-  async list(filter: TaskFilter, sessionId: string): Promise<{ items: Task[]; last: TaskRow | undefined }> {
-    const rows = await this.#options.repository.list(filter);
-    return {
-      items: rows.map((row) => taskRecord(row, sessionId, this.#queueOf(row.id))),
-      last: rows.at(-1),
-    };
+  async list(filter: TaskFilter, sessionId: string): Promise<Listed<Task, TaskRow>> {
+    const { rows, isCut } = await this.#options.repository.list(filter);
+    const items = rows.map((row) => taskRecord(row, sessionId, this.#queueOf(row.id)));
+    return { items, last: rows.at(-1), isCut };
   }
 
   /** Ends a task as `cancelled`; resolves when its processes are gone. Throws KillPending when that takes too long. */

@@ -61,8 +61,11 @@ export async function checkLargeStore(t: Test, directory: string, large: LargeSt
     tasks.outputPieces(taskName(count - 1, 0), 'stdout', 60 * (eventsOfEach / 2), 60 * eventsOfEach, 16),
   );
   const list = { tenant: 'default', metadata: [], limit: 50 };
-  t.equal((await timed('the newest sessions', () => sessions.list(list))).length, Math.min(50, count));
-  t.equal((await timed('sessions that live', () => sessions.list({ ...list, state: ['ready'] }))).length, 1);
+  t.equal((await timed('the newest sessions', () => sessions.list(list))).rows.length, Math.min(50, count));
+  t.equal(
+    (await timed('sessions that live', () => sessions.list({ ...list, state: ['ready'] }))).rows.length,
+    1,
+  );
   const labelled = () => sessions.list({ ...list, metadata: [{ key: 'team', value: 'none' }] });
   await timed('sessions with a label that none has', labelled);
   const failed = () => tasks.list({ session: last, status: ['failure'], metadata: [], limit: 50 });

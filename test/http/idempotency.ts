@@ -17,10 +17,10 @@ import { SqliteStore } from '../../src/store/sqlite.js';
 
 const log = pino({ level: 'silent' });
 
-async function world(t: Test, routes: (app: Server) => void, now?: () => number) {
+async function world(t: Test, routes: (app: Server) => void, now?: () => number, maxBytes = Infinity) {
   const store = new SqliteStore({ directory: t.testdir() });
   await store.start();
-  const records = new IdempotencyRecords({ store, log, ...(now ? { now } : {}) });
+  const records = new IdempotencyRecords({ store, log, maxBytes, ...(now ? { now } : {}) });
   await records.start();
   const app = buildServer({ jsonBodyBytes: 64 * 1024, log });
   guardAccess(app, { apiKeys: [], allowedHosts: [], allowedOrigins: [] });
@@ -392,4 +392,108 @@ t.test('a repeat does not wait for the reply to the first submission, only for i
   t.equal(repeat.headers['idempotency-replayed'], 'true');
   gate.open();
   t.strictSame((await first).json(), { taskId: 'tsk_1' });
+});
+
+/** A route whose reply is as large as it is told, and can be fetched again. */
+function large(app: Server) {
+  const ran = { times: 0, fetched: 0 };
+  const render = (size: number) => ({ text: 'x'.repeat(size), fetched: ran.fetched });
+  app.route<{ Params: { size: string } }>({
+    method: 'POST',
+    url: '/large/:size',
+    config: {
+      refetch: async ({ params }, kept) => {
+        ran.fetched += 1;
+        t.match(kept, { times: Number });
+        return { made: render(Number((params as { size: string }).size)) };
+      },
+    },
+    handler: async ({ params }, reply) => {
+      ran.times += 1;
+      return reply.code(201).send({ times: ran.times, made: render(Number(params.size)) });
+    },
+  });
+  return ran;
+}
+
+t.test('of a large reply a part is stored, and a repeat fetches the rest again', async (t) => {
+  let ran!: ReturnType<typeof large>;
+  const { send, store, records } = await world(t, (app) => {
+    ran = large(app);
+  });
+  for (const size of [100, 10_000, 1_000_000]) {
+    Object.assign(ran, { times: 0, fetched: 0 });
+    const first = await send(`/large/${size}`, undefined, `k${size}`);
+    const repeat = await send(`/large/${size}`, undefined, `k${size}`);
+    t.equal(ran.times, 1);
+    t.equal(repeat.statusCode, 201);
+    t.equal(repeat.headers['content-type'], first.headers['content-type']);
+    t.same(repeat.json(), { times: 1, made: { text: 'x'.repeat(size), fetched: size > 16_384 ? 1 : 0 } });
+  }
+  const stored = async () => {
+    const rows = await store.query.selectFrom('idempotency').select(['key', 'body']).execute();
+    return rows.map(({ key, body }) => [key, body!.byteLength] as const);
+  };
+  for (const [key, bytes] of await stored()) t.ok(bytes <= 16 * 1024, `${key}: ${bytes} bytes`);
+
+  t.equal(await records.cut(), true, 'for room in the store');
+  t.equal(await records.cut(), false, 'there is no more to cut');
+  for (const [key, bytes] of await stored()) t.ok(bytes < 1024, `${key}: ${bytes} bytes`);
+  Object.assign(ran, { times: 0, fetched: 0 });
+  t.match((await send('/large/10000', undefined, 'k10000')).json(), { times: 1, made: { fetched: 1 } });
+  t.equal(ran.times, 0, 'a record without its reply still keeps the work from being done twice');
+});
+
+t.test('what a repeat cannot fetch again is the refusal it would be, and runs nothing', async (t) => {
+  const ran = { times: 0 };
+  const { send } = await world(t, (app) => {
+    const refetch = () => Promise.reject(new SessionNotFound('gone'));
+    app.post('/gone', { config: { refetch } }, async () => {
+      ran.times += 1;
+      return { text: 'x'.repeat(100_000) };
+    });
+  });
+  t.equal((await send('/gone')).statusCode, 200);
+  t.match(await send('/gone'), { statusCode: 404 });
+  t.equal(ran.times, 1);
+});
+
+t.test('every way to write one address is the same request', async (t) => {
+  let ran!: { times: number };
+  const seen: string[] = [];
+  const { send } = await world(t, (app) => {
+    ran = counter(app);
+    app.post<{ Params: { id: string } }>('/of/:id/done', async ({ params }) => {
+      seen.push(params.id);
+      return params;
+    });
+  });
+  for (const url of ['/count', '/%63ount', '/c%6funt', '/c%6Funt', '/count?'])
+    t.equal((await send(url)).statusCode, 201, url);
+  t.equal(ran.times, 1);
+  for (const url of ['/of/a%2Fb/done', '/of/a%2fb/done', '/%6ff/%61%2fb/done'])
+    t.same((await send(url)).json(), { id: 'a/b' });
+  t.same(seen, ['a/b']);
+  await send('/of/a/done');
+  await send('/of/b/done');
+  t.same(seen, ['a/b', 'a', 'b'], 'another address is another request');
+});
+
+t.test('records have a cap of their own: known keys are answered, new ones refused', async (t) => {
+  let ran!: { times: number };
+  const { send, records } = await world(
+    t,
+    (app) => {
+      ran = counter(app);
+    },
+    undefined,
+    10_000,
+  );
+  for (let n = 0; n < 30; n += 1) await send('/count', {}, `key${n}`);
+  await records.measure();
+  t.equal(records.size.count, 30);
+  const refused = await send('/count', {}, 'another');
+  t.match(refused.json(), { status: 429, code: 'TOO_MANY_IDEMPOTENCY_KEYS', outcome: 'notStarted' });
+  t.equal((await send('/count', {}, 'key7')).headers['idempotency-replayed'], 'true');
+  t.equal(ran.times, 30);
 });

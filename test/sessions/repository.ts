@@ -55,7 +55,7 @@ t.test('sessions of several states are listed as one list, newest first, page by
     const listed: string[] = [];
     for (let last: { created_at: number; id: string } | undefined; ; ) {
       const before = last && { before: { createdAt: last.created_at, id: last.id } };
-      const page = await repository.list({
+      const { rows: page } = await repository.list({
         tenant: 'default',
         state: wanted,
         metadata: [],

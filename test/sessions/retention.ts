@@ -1,14 +1,18 @@
 import t, { type Test } from 'tap';
 import { Trimmer } from '../../src/events/trim.js';
 import { SessionRepository } from '../../src/sessions/repository.js';
-import { Retention, type RetentionLimits } from '../../src/sessions/retention.js';
+import { Retention, type RetentionLimits, type RetentionOptions } from '../../src/sessions/retention.js';
 import type { SqliteStore } from '../../src/store/sqlite.js';
 import { addSession, addTask, openJournal, output, silent } from '../helpers/store.js';
 
 const HOUR = 3_600_000;
 const UNLIMITED = Number.MAX_SAFE_INTEGER;
 
-async function openRetention(t: Test, limits: Partial<RetentionLimits>) {
+async function openRetention(
+  t: Test,
+  limits: Partial<RetentionLimits>,
+  more: Partial<RetentionOptions> = {},
+) {
   const { store, journal } = await openJournal(t);
   const clock = { wall: 1_000 * HOUR, steady: 0 };
   const kept = new Map<string, number>();
@@ -27,6 +31,7 @@ async function openRetention(t: Test, limits: Partial<RetentionLimits>) {
     onTrimmed: (session, bytes) => kept.set(session, bytes),
     now: () => clock.wall,
     steadyNow: () => clock.steady,
+    ...more,
   });
   t.teardown(() => retention.close());
   const fill = async (session: Awaited<ReturnType<typeof addSession>>, kib: number, ended = 1) => {
@@ -137,6 +142,26 @@ t.test('a full store forgets the sessions that ended first, then the events of t
   t.ok((await store.size()).usedBytes <= 8 * 1024 * 1024);
   t.ok((await rowOf(store, live.row.id)).trimmed_seq > 0);
   retention.requireRoom();
+});
+
+t.test('replies kept for repeats are cut before anything is forgotten', async (t) => {
+  const cuts = [true, true, false];
+  const { store, retention, fill } = await openRetention(
+    t,
+    { storeBytes: 2 * 1024 * 1024 },
+    { cutReplies: async () => cuts.shift() ?? false },
+  );
+  await fill(await addSession(store, { session_id: 'over', ended_at: 1, state: 'terminated' }), 4 * 1024);
+  const seen: string[][] = [];
+  const { size } = store;
+  store.size = async () => {
+    seen.push(await idsOf(store));
+    return size.call(store);
+  };
+  await retention.round();
+  t.same(cuts, []);
+  t.same(seen.slice(0, 3), [['over'], ['over'], ['over']], 'forgotten only when nothing could be cut');
+  t.same(await idsOf(store), []);
 });
 
 t.test('a store that stays full takes no new work, until there is room again', async (t) => {

@@ -1,6 +1,18 @@
 import t from 'tap';
 import type { Task } from '../../src/tasks/schema.js';
-import { eventsOf, startService, until } from '../helpers/world.js';
+import { eventsOf, startService, until, type World } from '../helpers/world.js';
+
+/** Follows `nextCursor` to the end. */
+async function allPages<T>(world: World, path: string): Promise<T[][]> {
+  const pages: T[][] = [];
+  for (let cursor: string | null = ''; cursor !== null; ) {
+    const query: string = cursor && `${path.includes('?') ? '&' : '?'}cursor=${cursor}`;
+    const reply = await world.call<{ items: T[]; nextCursor: string | null }>('GET', `${path}${query}`);
+    pages.push(reply.body.items);
+    cursor = reply.body.nextCursor;
+  }
+  return pages;
+}
 
 t.test('tasks', async (t) => {
   const world = await startService(t, { MAX_QUEUED_TASKS: '3', MAX_BACKGROUND_TASKS: '1' });
@@ -280,6 +292,35 @@ before = size(); time.sleep(.2); print(size() == before)`,
     t.same(await list('tool=run.python,fs.read'), ['run.python']);
     t.same(await list('metadata.kind=a'), ['echo']);
     t.same(await list('limit=1'), ['run.python']);
+  });
+
+  t.test('lists of large tasks and sessions come in pages of few bytes, and none is left out', async (t) => {
+    const { sessionId } = await world.session();
+    const large = 'x'.repeat(1_500_000);
+    const made: string[] = [];
+    for (let n = 0; n < 8; n += 1) {
+      const args = n % 2 ? { path: 'a', contents: large } : { path: 'b', contents: 'small' };
+      made.unshift((await world.run(sessionId, 'fs.write', args)).taskId);
+    }
+    const pages = await allPages<Task>(world, `/v1/sessions/${sessionId}/tasks`);
+    t.same(
+      pages.flat().map(({ taskId }) => taskId),
+      made,
+    );
+    t.ok(pages.length > 1, 'as its items are large');
+    t.ok(JSON.stringify(pages).length < 100_000, 'they are shown shortened');
+
+    const value = large.slice(0, 30_000);
+    const env = Object.fromEntries(Array.from({ length: 50 }, (_, n) => [`L${n}`, value]));
+    const sessions: string[] = [];
+    for (let n = 0; n < 4; n += 1)
+      sessions.unshift((await world.session({ env, metadata: { large: 'yes' } })).sessionId);
+    const found = await allPages<{ sessionId: string }>(world, '/v1/sessions?metadata.large=yes');
+    t.same(
+      found.flat().map((each) => each.sessionId),
+      sessions,
+    );
+    t.ok(found.length > 1);
   });
 
   t.test('arguments are checked by the tool’s schema, with the place of each mistake', async (t) => {

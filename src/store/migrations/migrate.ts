@@ -3,6 +3,7 @@ import type { Database } from '../database.js';
 import { initial } from './001-initial.js';
 import { retention } from './002-retention.js';
 import { states } from './003-states.js';
+import { partialReplies } from './004-partial-replies.js';
 
 export interface Migration {
   readonly name: string;
@@ -13,6 +14,7 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: 'initial', sql: initial },
   { name: 'retention', sql: retention },
   { name: 'states', sql: states },
+  { name: 'partial-replies', sql: partialReplies },
 ];
 
 export class NewerSchema extends Error {
