@@ -38,6 +38,7 @@ import { Places } from './tasks/places.js';
 import { TaskRepository } from './tasks/repository.js';
 import { taskRoutes } from './tasks/routes.js';
 import { Tasks } from './tasks/service.js';
+import { StdinRoom } from './tasks/stdin.js';
 import { submissionSchemas, ToolDescription, toolRegistry } from './tools/registry.js';
 import { toolRoutes } from './tools/routes.js';
 
@@ -83,6 +84,7 @@ export async function buildApp(
   const downloads = new DownloadSlots(config.MAX_DOWNLOADS);
   const places = new Places({ total: config.MAX_RUNNING_TASKS, perTenant: config.MAX_TENANT_RUNNING_TASKS });
   const admission = new Admission(config, places);
+  const stdinRoom = new StdinRoom(config.MAX_STDIN_WAITING_BYTES);
   const tools = toolRegistry();
   const submission = submissionSchemas(tools);
 
@@ -117,6 +119,7 @@ export async function buildApp(
     requireDisk: () => freeSpace.require(),
     requireReplyRoom: (bytes) => replies.requireRoom(bytes),
     admission,
+    stdinRoom,
     onEnded: (task) => metrics.taskEnded(task),
   });
   const checkpoints: Checkpoints = new Checkpoints({
@@ -225,7 +228,7 @@ export async function buildApp(
       return { session: { id: row.session, sessionId }, taskId: row.task_id };
     },
     cancelTask: (principal, taskId, reason) => tasks.cancel(principal, taskId, reason),
-    writeStdin: (principal, taskId, bytes, close) => tasks.writeStdin(principal, taskId, bytes, close),
+    writeStdin: (principal, taskId, write) => tasks.writeStdin(principal, taskId, write),
   });
   metrics.watch('tasks_queued', () => admission.waiting());
   metrics.watch('tasks_running', () => sessions.runningTasks);
@@ -233,6 +236,7 @@ export async function buildApp(
   metrics.watch('sockets', () => readerPlaces.taken);
   metrics.watch('downloads', () => downloads.taken);
   metrics.watch('spare_sandboxes', () => driver.spareCount);
+  metrics.watch('stdin_waiting_bytes', () => stdinRoom.waitingBytes);
   metrics.watch('idempotency_records', () => idempotency.size.count);
   metrics.watch('idempotency_record_bytes', () => idempotency.size.bytes);
   metrics.watch('sessions_detached', () => sessions.detached);

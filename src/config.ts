@@ -72,6 +72,11 @@ export const Settings = Type.Object({
     'Arguments that tasks which wait or run may have together, bytes: they are kept in memory. More are refused with 503.',
     1024,
   ),
+  MAX_STDIN_WAITING_BYTES: Count(
+    64 * 1024 * 1024,
+    'Standard input that may wait for programs to read it, of all tasks together, bytes; more is refused with 429.',
+    1024,
+  ),
   MAX_BACKGROUND_TASKS: Count(16, 'Background tasks that may run in one session.', 0),
   MAX_SOCKETS: Count(2000, 'WebSocket and SSE readers at once; more are refused with 1013 or 503.', 1),
   MAX_CONNECTIONS: Count(

@@ -178,6 +178,22 @@ export class StdinClosed extends PublicError {
   }
 }
 
+export class StdinFull extends PublicError {
+  constructor(taskId: string, isOfTask: boolean, maxBytes: number) {
+    const whose = isOfTask ? 'its program has not read yet' : 'programs of this service have not read yet';
+    super(
+      'STDIN_FULL',
+      `The standard input of task "${taskId}" takes no more now: what ${whose} may be ${maxBytes} bytes.`,
+      {
+        suggestion: isOfTask
+          ? 'Send it again when the program has read what was sent before, or cancel the task.'
+          : 'Send it again later, or let the operator raise MAX_STDIN_WAITING_BYTES.',
+        retryAfterSeconds: 1,
+      },
+    );
+  }
+}
+
 export class TooManyIdempotencyKeys extends PublicError {
   constructor(maxBytes: number) {
     super(

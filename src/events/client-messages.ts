@@ -93,8 +93,9 @@ export interface MessageHandler<M> {
   giveUp(): void;
 }
 
-/** From so many waiting messages on the client is not read until they are handled. */
+/** From so many waiting messages, or characters of them, on the client is not read until they are handled. */
 const MAX_WAITING = 16;
+const MAX_WAITING_CHARS = 1024 * 1024;
 /** A client that was refused so often, with nothing right between, is closed with 1008: it does not understand us. */
 const MAX_REFUSED_IN_A_ROW = 50;
 
@@ -105,7 +106,9 @@ export function handleMessages<M extends { op: string }>(
   handler: MessageHandler<M>,
 ): void {
   const waiting: string[] = [];
+  let waitingChars = 0;
   let isHandling = false;
+  const isFull = () => waiting.length >= MAX_WAITING || waitingChars >= MAX_WAITING_CHARS;
   let refusedInARow = 0;
 
   async function handleOne(text: string): Promise<void> {
@@ -123,20 +126,24 @@ export function handleMessages<M extends { op: string }>(
   async function handleAll(): Promise<void> {
     isHandling = true;
     for (let text = waiting.shift(); text !== undefined; text = waiting.shift()) {
+      waitingChars -= text.length;
       await handleOne(text);
       if (refusedInARow >= MAX_REFUSED_IN_A_ROW) {
         waiting.length = 0;
+        waitingChars = 0;
         handler.giveUp();
       }
-      if (waiting.length < MAX_WAITING && socket.isPaused) socket.resume();
+      if (!isFull() && socket.isPaused) socket.resume();
     }
     isHandling = false;
   }
 
   socket.on('message', (data: RawData, isBinary: boolean) => {
     if (socket.readyState !== socket.OPEN) return;
-    waiting.push(isBinary ? '' : data.toString());
-    if (waiting.length >= MAX_WAITING) socket.pause();
+    const text = isBinary ? '' : data.toString();
+    waiting.push(text);
+    waitingChars += text.length;
+    if (isFull()) socket.pause();
     if (!isHandling) void handleAll();
   });
 }

@@ -8,6 +8,7 @@ import { CLOSE, type Connection } from './connection.js';
 import type { SessionKey } from './journal.js';
 import type { View } from './pages.js';
 import type { Reader } from './reader.js';
+import { StdinOrder } from './stdin-order.js';
 
 /** A task by the name its client knows, and its session. */
 export interface FoundTask {
@@ -19,7 +20,12 @@ export interface FoundTask {
 export interface TaskDoor {
   findTask(principal: Principal, taskId: string): Promise<FoundTask>;
   cancelTask(principal: Principal, taskId: string, reason: string | undefined): Promise<unknown>;
-  writeStdin(principal: Principal, taskId: string, bytes: Uint8Array, close: boolean): Promise<void>;
+  /** Waits for room. */
+  writeStdin(
+    principal: Principal,
+    taskId: string,
+    write: { readonly bytes: Uint8Array; readonly close: boolean; readonly isPatient: true },
+  ): Promise<void>;
 }
 
 export interface SocketContext {
@@ -45,9 +51,10 @@ export interface EventSocketOptions extends SocketContext {
 export async function serveEvents(options: EventSocketOptions): Promise<void> {
   const { socket, connection, reader, after, lastCall } = options;
   const view = options.findView();
+  const stdin = new StdinOrder((error) => void refuse(options, error));
   handleMessages<TaskMessage>(socket, {
     checks: options.checks,
-    handle: async (message) => obey(options, await view, message),
+    handle: async (message) => obey(options, await view, message, stdin),
     refuse: (error) => void refuse(options, error),
     giveUp: () => connection.refuse(CLOSE.notAllowed),
   });
@@ -82,7 +89,12 @@ export function closeBecause(
   }
 }
 
-async function obey(options: EventSocketOptions, view: View, message: TaskMessage): Promise<void> {
+async function obey(
+  options: EventSocketOptions,
+  view: View,
+  message: TaskMessage,
+  stdin: StdinOrder,
+): Promise<void> {
   const { principal, tasks } = options;
   const { taskId } = message;
   if (view.taskId !== undefined && taskId !== view.taskId) {
@@ -92,9 +104,11 @@ async function obey(options: EventSocketOptions, view: View, message: TaskMessag
   const task = await tasks.findTask(principal, taskId);
   if (task.session.id !== view.session.id) throw new TaskNotFound(taskId);
   switch (message.op) {
-    case 'stdin':
-      await tasks.writeStdin(principal, taskId, bytesOf(message), message.close ?? false);
-      return;
+    case 'stdin': {
+      const bytes = bytesOf(message);
+      const write = { bytes, close: message.close ?? false, isPatient: true } as const;
+      return stdin.add(bytes.byteLength, () => tasks.writeStdin(principal, taskId, write));
+    }
     case 'cancel':
       // Not waited for: it takes until the processes are gone, and input for other tasks need not wait so long.
       tasks.cancelTask(principal, taskId, message.reason).catch((error) => refuse(options, error));

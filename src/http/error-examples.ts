@@ -39,6 +39,7 @@ export const ERROR_EXAMPLES: Readonly<Record<ErrorCode, PublicError>> = {
   TOO_MANY_TASKS: new errors.TooManyTasks('session', 'queued', 100, 2),
   SESSION_DETACHED: new errors.SessionDetached('my-session'),
   TOO_MANY_IDEMPOTENCY_KEYS: new errors.TooManyIdempotencyKeys(5 * 1024 ** 3),
+  STDIN_FULL: new errors.StdinFull(TASK, true, 1024 ** 2),
   TOO_MANY_DOWNLOADS: new errors.TooManyDownloads('my-session', 2),
   INTERNAL: new errors.InternalError(undefined),
   CAPACITY_EXCEEDED: new errors.CapacityExceeded(50),

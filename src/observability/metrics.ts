@@ -132,6 +132,7 @@ const GAUGES = {
   sockets: 'WebSocket and SSE readers connected.',
   downloads: 'Downloads of workspaces under way.',
   spare_sandboxes: 'Sandboxes that stand ready for new sessions.',
+  stdin_waiting_bytes: 'Bytes of standard input that programs have not read yet.',
   idempotency_records: 'Idempotency-Keys kept, as of the last look.',
   idempotency_record_bytes: 'Bytes that they and their replies take, as of the last look.',
   sessions_detached: 'Sessions of the last run whose sandbox could not be attached yet.',

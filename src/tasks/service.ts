@@ -6,7 +6,6 @@ import {
   KillPending,
   SessionEnded,
   ShuttingDown,
-  StdinClosed,
   StoreUnavailable,
   TaskIdConflict,
   TaskNotFound,
@@ -22,7 +21,7 @@ import { Semaphore } from '../lib/semaphore.js';
 import { settledWithin } from '../lib/settled-within.js';
 import type { Logger } from '../observability/logger.js';
 import { requireIsolation } from '../sandbox/require-isolation.js';
-import { type SandboxDriver, StdinGone } from '../sandbox/sandbox.js';
+import type { SandboxDriver } from '../sandbox/sandbox.js';
 import type { LiveSession } from '../sessions/live-session.js';
 import type { Sessions } from '../sessions/service.js';
 import type { Listed } from '../store/page.js';
@@ -39,6 +38,7 @@ import { type QueueFacts, taskRecord } from './record.js';
 import { TaskRecovery } from './recovery.js';
 import { SESSION_OPEN, type TaskFilter, type TaskRepository } from './repository.js';
 import type { CancelResult, Constraints, Task, TaskSubmission } from './schema.js';
+import type { StdinRoom, StdinWrite } from './stdin.js';
 import { StoredOutput } from './stored-output.js';
 import { queuedRow } from './submission.js';
 import { TaskView } from './view.js';
@@ -65,6 +65,7 @@ export interface TasksOptions {
    *  asked for only when that is possible. Default: never. */
   readonly requireReplyRoom?: (bytes: () => Promise<number>) => Promise<void>;
   readonly admission: Admission;
+  readonly stdinRoom: StdinRoom;
   readonly onEnded: (task: EndedTask) => void;
   readonly now?: () => number;
 }
@@ -202,19 +203,12 @@ export class Tasks {
     return this.#live.byId(row.id);
   }
 
-  /** Hands bytes to the running program. Throws TaskNotRunning or StdinClosed. */
-  async writeStdin(principal: Principal, taskId: string, bytes: Uint8Array, close: boolean): Promise<void> {
+  /** Hands bytes to the running program. Throws TaskNotRunning, StdinClosed or StdinFull. */
+  async writeStdin(principal: Principal, taskId: string, write: StdinWrite): Promise<void> {
     const live = this.#live.byName(principal.tenant, taskId);
     if (!live) throw new TaskNotRunning(taskId, (await this.find(principal, taskId)).row.status);
-    if (live.facts.arguments.stdinOpen !== true) throw new StdinClosed(taskId);
-    if (!live.exec || live.status !== 'running') throw new TaskNotRunning(taskId, live.status);
     live.session.worked(this.#now());
-    try {
-      await live.exec.writeStdin(bytes, close);
-    } catch (error) {
-      if (error instanceof StdinGone) throw new StdinClosed(taskId);
-      throw error;
-    }
+    await this.#options.stdinRoom.write(live, write);
   }
 
   /** The stored bytes of a stream. */

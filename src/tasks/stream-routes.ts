@@ -22,7 +22,8 @@ export async function streamRoutes(app: Server, { tasks }: { tasks: Tasks }): Pr
         operationId: 'writeTaskStdin',
         tags,
         summary: 'Write to a task’s standard input',
-        description: 'Raw bytes for a running task that was submitted with `stdinOpen`.',
+        description:
+          'Raw bytes for a running task that was submitted with `stdinOpen`. Answers when the program has read all that came before and these bytes are in its pipe. 1 MiB may wait for a program, or one larger piece alone; more is a 429 `STDIN_FULL`.',
         params: closed({ taskId: TaskId }),
         querystring: closed({
           close: Type.Optional(
@@ -32,13 +33,20 @@ export async function streamRoutes(app: Server, { tasks }: { tasks: Tasks }): Pr
         body: { content: { 'application/octet-stream': { schema: BYTES } } },
         response: {
           204: Type.Null({ description: 'Handed over.' }),
-          ...errorResponses('TASK_NOT_FOUND', 'TASK_NOT_RUNNING', 'STDIN_CLOSED', 'PAYLOAD_TOO_LARGE'),
+          ...errorResponses(
+            'TASK_NOT_FOUND',
+            'TASK_NOT_RUNNING',
+            'STDIN_CLOSED',
+            'STDIN_FULL',
+            'PAYLOAD_TOO_LARGE',
+          ),
         },
       },
     },
     async (request, reply) => {
       const bytes = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
-      await tasks.writeStdin(request.principal, request.params.taskId, bytes, request.query.close ?? false);
+      const { principal, params, query } = request;
+      await tasks.writeStdin(principal, params.taskId, { bytes, close: query.close ?? false });
       return reply.code(204).send(null);
     },
   );

@@ -93,7 +93,7 @@ t.test('a flood of input is read no faster than it is taken', async (t) => {
   let most = 0;
   const taken: number[] = [];
   const { ws, store } = await startEventService(t, {
-    async writeStdin(_principal, _taskId, bytes) {
+    async writeStdin(_principal, _taskId, { bytes }) {
       running += 1;
       most = Math.max(most, running);
       await new Promise(setImmediate);

@@ -46,7 +46,7 @@ export async function startEventService(t: Test, overrides: Partial<EventRoutesO
     async cancelTask(_principal, taskId, reason) {
       cancelled.push(`${taskId} ${reason}`);
     },
-    async writeStdin(_principal, taskId, bytes, close) {
+    async writeStdin(_principal, taskId, { bytes, close }) {
       stdin.push(`${taskId} ${Buffer.from(bytes).toString()}${close ? ' closed' : ''}`);
     },
     ...overrides,
