@@ -1,6 +1,7 @@
 // Everything there is, in the order in which it is built. Reading it top to bottom is the tour of the program.
 import { DownloadSlots } from './checkpoints/download-slots.js';
 import { CheckpointRepository } from './checkpoints/repository.js';
+import { CheckpointRetention } from './checkpoints/retention.js';
 import { checkpointRoutes } from './checkpoints/routes.js';
 import { Checkpoints } from './checkpoints/service.js';
 import { workspaceRoutes } from './checkpoints/workspace-routes.js';
@@ -122,14 +123,24 @@ export async function buildApp(
     stdinRoom,
     onEnded: (task) => metrics.taskEnded(task),
   });
+  const checkpointRepository = new CheckpointRepository(store);
   const checkpoints: Checkpoints = new Checkpoints({
-    repository: new CheckpointRepository(store),
+    repository: checkpointRepository,
     journal,
     directory: config.CHECKPOINT_DIR,
     kept: config.CHECKPOINTS_KEPT,
     requireDisk: () => freeSpace.require(),
     log,
     sessions,
+  });
+  const checkpointRetention = new CheckpointRetention({
+    repository: checkpointRepository,
+    remove: (id) => checkpoints.removeById(id),
+    limits: {
+      unusedMs: config.CHECKPOINT_RETENTION_SECONDS * 1000,
+      bytes: config.CHECKPOINT_RETENTION_BYTES,
+    },
+    log,
   });
   const freeSpace = new FreeSpace({
     directories: [config.DATA_DIR, config.CHECKPOINT_DIR],
@@ -155,6 +166,7 @@ export async function buildApp(
     },
     log,
     cutReplies: () => idempotency.cut(),
+    removeCheckpoints: (...about) => checkpointRetention.round(...about),
     onTrimmed: (id, bytes) => sessions.live(id)?.keeps(bytes),
   });
   const usage = new UsageTeller({ sessions: () => sessions.allLive, journal, log });
@@ -239,6 +251,8 @@ export async function buildApp(
   metrics.watch('stdin_waiting_bytes', () => stdinRoom.waitingBytes);
   metrics.watch('idempotency_records', () => idempotency.size.count);
   metrics.watch('idempotency_record_bytes', () => idempotency.size.bytes);
+  metrics.watch('kept_checkpoints', () => checkpointRetention.size.count);
+  metrics.watch('kept_checkpoint_bytes', () => checkpointRetention.size.bytes);
   metrics.watch('sessions_detached', () => sessions.detached);
   metrics.watch('sandbox_starts_waiting', () => driver.startsWaiting);
   metrics.watchIsolation(ISOLATION_LEVELS, () => driver.isolation.level);

@@ -167,6 +167,14 @@ export const Settings = Type.Object({
     'With less than this free on the disk of DATA_DIR or of CHECKPOINT_DIR nothing more is written: programs that may write end with diskLimit, new work is refused with 507, reading and removing go on. 0: no such floor.',
   ),
   CHECKPOINTS_KEPT: Count(10, 'Checkpoints kept of one session; the oldest go first.', 1),
+  CHECKPOINT_RETENTION_SECONDS: Count(
+    30 * 86_400,
+    'A checkpoint whose session is over is removed when it was not used for this long, seconds: counted from the end of the session, or from when it was last restored or downloaded. 0: never.',
+  ),
+  CHECKPOINT_RETENTION_BYTES: Count(
+    0,
+    'Archives that are kept of sessions that are over, together, bytes; beyond it those that were not used for the longest time are removed. 0: any amount, down to MIN_FREE_DISK_MB.',
+  ),
   JSON_BODY_BYTES: Count(8 * 1024 * 1024, 'Largest JSON request body.', 1024),
   PIP_INDEX_URL: Type.String({
     default: 'https://pypi.org/simple/',

@@ -260,7 +260,7 @@ export class ToolNotFound extends PublicError {
 export class CheckpointNotFound extends PublicError {
   constructor(checkpointId: string) {
     super('CHECKPOINT_NOT_FOUND', `There is no checkpoint "${checkpointId}".`, {
-      suggestion: 'List them with GET /v1/sessions/{sessionId}/checkpoints.',
+      suggestion: 'List them with GET /v1/checkpoints.',
     });
   }
 }

@@ -6,12 +6,14 @@ import type { Statement, Store } from '../store/store.js';
 
 export interface CheckpointFilter {
   readonly tenant: string;
-  /** Public id of the session, whose record may be gone. */
-  readonly sessionId: string;
+  /** Public id of the session, whose record may be gone. Default: of all. */
+  readonly sessionId?: string;
   readonly createdAfter?: number;
   readonly before?: { readonly createdAt: number; readonly id: string };
   readonly limit: number;
 }
+
+export type UnusedCheckpoint = Pick<CheckpointRow, 'id' | 'size_bytes'>;
 
 export class CheckpointRepository {
   readonly #store: Pick<Store, 'query' | 'write'>;
@@ -45,8 +47,8 @@ export class CheckpointRepository {
     let query = store
       .selectFrom('checkpoints')
       .select(['id', byteLength('details').as('bytes')])
-      .where('tenant', '=', filter.tenant)
-      .where('session_id', '=', filter.sessionId);
+      .where('tenant', '=', filter.tenant);
+    if (filter.sessionId !== undefined) query = query.where('session_id', '=', filter.sessionId);
     if (filter.createdAfter !== undefined) query = query.where('created_at', '>', filter.createdAfter);
     if (filter.before) query = query.where(olderThan(filter.before));
     const sizes = await query
@@ -69,6 +71,41 @@ export class CheckpointRepository {
       .orderBy('id', 'desc')
       .execute();
     return rows.map(({ id }) => id);
+  }
+
+  /** Of sessions that are over, those that were of no use for the longest time first. */
+  async unused(limit: number, before = Number.MAX_SAFE_INTEGER): Promise<UnusedCheckpoint[]> {
+    return this.#ofEndedSessions()
+      .select(['id', 'size_bytes'])
+      .where('last_used_at', '<', before)
+      .orderBy('last_used_at')
+      .limit(limit)
+      .execute();
+  }
+
+  /** How many there are of sessions that are over, and what their archives take. Reads an index only. */
+  async unusedSize(): Promise<{ count: number; bytes: number }> {
+    return this.#ofEndedSessions()
+      .select((eb) => [
+        eb.fn.countAll<number>().as('count'),
+        eb.fn.coalesce(eb.fn.sum<number>('size_bytes'), eb.lit(0)).as('bytes'),
+      ])
+      .where('last_used_at', '>=', 0)
+      .executeTakeFirstOrThrow();
+  }
+
+  #ofEndedSessions() {
+    return this.#store.query
+      .selectFrom('checkpoints')
+      .where('session', 'not in', (eb) =>
+        eb.selectFrom('sessions').select('sessions.id').where('ended_at', 'is', null),
+      );
+  }
+
+  async use(id: string, now: number): Promise<void> {
+    const { query } = this.#store;
+    const statement = query.updateTable('checkpoints').set({ last_used_at: now }).where('id', '=', id);
+    await this.#store.write([statement.compile()]);
   }
 
   /** Stores the row and makes it the session's last. */

@@ -1,4 +1,5 @@
 // How checkpoints are reached.
+import { Type } from '@sinclair/typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { listQuery, listReply, listRequest, toPage } from '../http/paging.js';
 import { errorResponses } from '../http/problem-schema.js';
@@ -14,6 +15,9 @@ const tags = ['Checkpoints'];
 const CheckpointPage = listReply(Checkpoint, 'CheckpointPage');
 const sessionParams = closed({ sessionId: SessionId });
 const params = closed({ checkpointId: CheckpointId });
+/** Of the settings' defaults. */
+const HOW_LONG =
+  'Of a session that is over each is kept until 30 days have passed since the session ended, or since it was last restored or downloaded, unless the operator says otherwise.';
 const archiveBytes = { 'application/gzip': { schema: { type: 'string', format: 'binary' } } };
 
 export async function checkpointRoutes(
@@ -65,9 +69,9 @@ export async function checkpointRoutes(
         operationId: 'listCheckpoints',
         tags,
         summary: 'List a session’s checkpoints',
-        description: 'Newest first. They stay when the session ends, also after its record is gone.',
+        description: `Newest first. They stay when the session ends, also after its record is gone. ${HOW_LONG}`,
         params: sessionParams,
-        querystring: listQuery({}),
+        querystring: listQuery({}, { hasLabels: false }),
         response: { 200: ref(CheckpointPage), ...errorResponses('SESSION_NOT_FOUND') },
       },
     },
@@ -75,6 +79,26 @@ export async function checkpointRoutes(
       const { limit, before, createdAfter } = listRequest(request.query);
       const { tenant } = request.principal;
       const { sessionId } = request.params;
+      return toPage(await checkpoints.listOf(sessionId, { tenant, limit, before, createdAfter }), limit);
+    },
+  );
+
+  app.get(
+    '/checkpoints',
+    {
+      schema: {
+        operationId: 'listAllCheckpoints',
+        tags,
+        summary: 'List checkpoints',
+        description: `Of all sessions, also of those whose record is gone; newest first. ${HOW_LONG}`,
+        querystring: listQuery({}, { hasLabels: false, more: { sessionId: Type.Optional(SessionId) } }),
+        response: { 200: ref(CheckpointPage) },
+      },
+    },
+    async (request) => {
+      const { limit, before, createdAfter, values } = listRequest(request.query);
+      const { tenant } = request.principal;
+      const sessionId = values.sessionId?.[0];
       return toPage(await checkpoints.list({ tenant, sessionId, limit, before, createdAfter }), limit);
     },
   );

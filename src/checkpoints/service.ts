@@ -26,6 +26,8 @@ import { TarSurvey } from './tar-survey.js';
 const MIB = 1024 * 1024;
 /** Sparse files look larger than they are; a tree may look this many times larger than the session's disk limit. */
 const APPARENT_SIZE_FACTOR = 4;
+/** A download of many ranges is one use. */
+const USE_NOTED_EVERY_MS = 3_600_000;
 
 type Held = Pick<LiveSession, 'row' | 'limits'> & { readonly sandbox: Pick<Sandbox, 'packTree'> };
 type Consistency = Checkpoint['consistency'];
@@ -92,19 +94,24 @@ export class Checkpoints {
     return checkpointRecord(await this.#find(principal, checkpointId));
   }
 
-  /** Throws SessionNotFound for a session that has neither checkpoints nor a record. */
   async list(filter: CheckpointFilter): Promise<Listed<Checkpoint, CheckpointRow>> {
     const { rows, isCut } = await this.#options.repository.list(filter);
-    // A later page may be empty; of a session whose record is gone only the checkpoints are left.
-    if (rows.length === 0 && !filter.before) {
-      await this.#options.sessions.find({ tenant: filter.tenant }, filter.sessionId);
-    }
     return { items: rows.map(checkpointRecord), last: rows.at(-1), isCut };
+  }
+
+  /** Throws SessionNotFound for a session that has neither checkpoints nor a record. */
+  async listOf(sessionId: string, filter: CheckpointFilter): Promise<Listed<Checkpoint, CheckpointRow>> {
+    const page = await this.list({ ...filter, sessionId });
+    // A later page may be empty; of a session whose record is gone only the checkpoints are left.
+    if (page.items.length === 0 && !filter.before) {
+      await this.#options.sessions.find({ tenant: filter.tenant }, sessionId);
+    }
+    return page;
   }
 
   async remove(principal: Principal, checkpointId: string): Promise<void> {
     const { id } = await this.#find(principal, checkpointId);
-    await this.#removeById(id);
+    await this.removeById(id);
   }
 
   /** The archive, open: it can be read to its end even when the checkpoint is removed meanwhile. The caller closes it. */
@@ -113,7 +120,9 @@ export class Checkpoints {
     checkpointId: string,
   ): Promise<{ checkpoint: Checkpoint; file: FileHandle }> {
     const row = await this.#find(principal, checkpointId);
-    return { checkpoint: checkpointRecord(row), file: await this.#openFile(row) };
+    const file = await this.#openFile(row);
+    await this.#used(row);
+    return { checkpoint: checkpointRecord(row), file };
   }
 
   /** A new session with this workspace, and with the settings of the old one unless told otherwise. */
@@ -140,6 +149,7 @@ export class Checkpoints {
     const row = await this.#find(principal, checkpointId);
     const { signal } = this.#closing;
     const file = await this.#openFile(row);
+    await this.#used(row);
     try {
       const expected = {
         sha256: row.sha256,
@@ -213,6 +223,7 @@ export class Checkpoints {
       file_count: survey.fileCount,
       sha256,
       details: JSON.stringify(details),
+      last_used_at: createdAt,
     };
     await journal.append(
       { id: session.id, sessionId: session.session_id },
@@ -269,7 +280,7 @@ export class Checkpoints {
     const { repository, kept, log } = this.#options;
     try {
       await this.#directory.settle(id);
-      for (const old of (await repository.idsOf(session)).slice(kept)) await this.#removeById(old);
+      for (const old of (await repository.idsOf(session)).slice(kept)) await this.removeById(old);
     } catch (error) {
       log.warn({ err: error, checkpointId: id }, 'old checkpoints not removed');
     }
@@ -283,8 +294,17 @@ export class Checkpoints {
     }
   }
 
+  /** Whoever reads it gets it, whatever becomes of this. */
+  async #used({ id, last_used_at: lastUsedAt }: CheckpointRow): Promise<void> {
+    const now = this.#now();
+    if (now - lastUsedAt < USE_NOTED_EVERY_MS) return;
+    await this.#options.repository.use(id, now).catch((error: unknown) => {
+      this.#options.log.warn({ err: error, checkpointId: id }, 'use of a checkpoint not noted');
+    });
+  }
+
   /** The files first: what a crash leaves between the two can be seen, and removed again. */
-  async #removeById(id: string): Promise<void> {
+  async removeById(id: string): Promise<void> {
     await this.#directory.remove(id);
     await this.#options.repository.remove(id);
   }

@@ -23,8 +23,18 @@ export interface ListRequest {
   readonly values: Readonly<Record<string, string[] | undefined>>;
 }
 
+export interface ListQueryOptions {
+  /** Members of one value. */
+  readonly more?: Readonly<Record<string, TSchema>>;
+  /** What is listed has labels that can be asked for. Default: true. */
+  readonly hasLabels?: boolean;
+}
+
 /** The query of a list; `filters` are members that take one or more of these values, separated by commas. */
-export function listQuery(filters: Readonly<Record<string, readonly string[]>>) {
+export function listQuery(
+  filters: Readonly<Record<string, readonly string[]>>,
+  { more = {}, hasLabels = true }: ListQueryOptions = {},
+) {
   const named = Object.fromEntries(
     Object.entries(filters).map(([name, values]) => {
       const one = `(?:${values.map((value) => value.replaceAll('.', '\\.')).join('|')})`;
@@ -55,14 +65,17 @@ export function listQuery(filters: Readonly<Record<string, readonly string[]>>) 
         Type.String({ format: 'date-time', description: 'Only those created later.' }),
       ),
       ...named,
+      ...more,
     },
     {
       additionalProperties: false,
-      patternProperties: {
-        '^metadata\\.[\\s\\S]{1,128}$': Type.String({
-          description: '`metadata.KEY=VALUE`: only those with this label.',
-        }),
-      },
+      ...(hasLabels && {
+        patternProperties: {
+          '^metadata\\.[\\s\\S]{1,128}$': Type.String({
+            description: '`metadata.KEY=VALUE`: only those with this label.',
+          }),
+        },
+      }),
     },
   );
 }

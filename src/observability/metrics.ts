@@ -135,6 +135,8 @@ const GAUGES = {
   stdin_waiting_bytes: 'Bytes of standard input that programs have not read yet.',
   idempotency_records: 'Idempotency-Keys kept, as of the last look.',
   idempotency_record_bytes: 'Bytes that they and their replies take, as of the last look.',
+  kept_checkpoints: 'Checkpoints of sessions that are over, as of the last look.',
+  kept_checkpoint_bytes: 'Bytes that their archives take, as of the last look.',
   sessions_detached: 'Sessions of the last run whose sandbox could not be attached yet.',
   sandbox_starts_waiting: 'Sandboxes that wait for their turn to start.',
 } as const;

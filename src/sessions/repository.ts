@@ -126,6 +126,15 @@ export class SessionRepository {
     return this.#store.query.insertInto('sessions').values(row).compile();
   }
 
+  /** The end of a session; from now on its checkpoints are kept only for their time. */
+  end(id: string, state: 'terminated' | 'failed', reason: string, now: number): Statement[] {
+    const { query } = this.#store;
+    return [
+      this.update(id, { state, state_reason: reason, ended_at: now }),
+      query.updateTable('checkpoints').set({ last_used_at: now }).where('session', '=', id).compile(),
+    ];
+  }
+
   update(id: string, changes: Partial<SessionRow>): Statement {
     return this.#store.query.updateTable('sessions').set(changes).where('id', '=', id).compile();
   }

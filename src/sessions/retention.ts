@@ -8,7 +8,7 @@ import type { StoreSize } from '../store/store.js';
 import type { KeptSession, SessionRepository } from './repository.js';
 
 const ROUND_EVERY_MS = 1000;
-/** The age of events is looked at less often than what takes room. */
+/** The age of events, and checkpoints, are looked at less often than what takes room. */
 const AGE_EVERY_MS = 60_000;
 const FORGET_AT_ONCE = 20;
 /** Where something is over its limit, so much of the limit is left when it stops: not every commit is followed by a
@@ -37,6 +37,8 @@ export interface RetentionOptions {
   readonly log: Logger;
   /** Cuts what is kept for repeated requests; false when there was nothing to cut. */
   readonly cutReplies?: () => Promise<boolean>;
+  /** Removes checkpoints that are due, those due by age only when the clock can be believed. Asked once a minute. */
+  readonly removeCheckpoints?: (isClockSure: boolean, signal: AbortSignal) => Promise<void>;
   /** Told how much is still kept of a session that lives on. */
   readonly onTrimmed?: (session: string, sessionBytes: number) => void;
   /** Epoch milliseconds. */
@@ -53,6 +55,7 @@ export class Retention {
   #timer: NodeJS.Timeout | undefined;
   #round: Promise<void> | undefined;
   #ageLookedAt = Number.NEGATIVE_INFINITY;
+  #checkpointsLookedAt = Number.NEGATIVE_INFINITY;
   #doubtUntil = Number.NEGATIVE_INFINITY;
   /** Wall clock minus steady clock, as it was last seen. */
   #offset: number;
@@ -94,11 +97,18 @@ export class Retention {
 
   async #forgetWhatIsDue(): Promise<void> {
     this.#watchClock();
-    if (this.#steadyNow() >= this.#doubtUntil) await this.#forgetByAge();
+    if (this.#isClockSure) await this.#forgetByAge();
     for (const session of await this.#options.repository.kept()) {
       await this.#shrink(session, this.#options.limits.sessionBytes);
     }
     await this.#keepStoreSmall();
+    if (this.#steadyNow() - this.#checkpointsLookedAt < AGE_EVERY_MS) return;
+    this.#checkpointsLookedAt = this.#steadyNow();
+    await this.#options.removeCheckpoints?.(this.#isClockSure, this.#stopping.signal);
+  }
+
+  get #isClockSure(): boolean {
+    return this.#steadyNow() >= this.#doubtUntil;
   }
 
   #watchClock(): void {

@@ -237,13 +237,7 @@ export class Sessions {
       });
       await this.#store(live, {
         events: [{ type: 'session.state', data: { from: 'terminating', to: 'terminated', reason } }],
-        statements: [
-          repository.update(live.row.id, {
-            state: 'terminated',
-            state_reason: reason,
-            ended_at: this.#now(),
-          }),
-        ],
+        statements: repository.end(live.row.id, 'terminated', reason, this.#now()),
       });
       this.#live.delete(live);
       log.info({ sessionId: live.row.session_id, reason }, 'session ended');

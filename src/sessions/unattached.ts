@@ -28,6 +28,6 @@ export function endOfUnattached(
 ): StateChange {
   return {
     events: [{ type: 'session.state', data: { from: row.state as 'ready', to: state, reason } }],
-    statements: [repository.update(row.id, { state, state_reason: reason, ended_at: now })],
+    statements: repository.end(row.id, state, reason, now),
   };
 }

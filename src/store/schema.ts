@@ -97,6 +97,8 @@ export interface CheckpointRow {
   file_count: number;
   sha256: string;
   details: string;
+  /** When it was made, or last restored or downloaded, or when its session ended. */
+  last_used_at: number;
 }
 
 export interface IdempotencyRow {

@@ -41,6 +41,36 @@ t.test('a checkpoint is made, listed, read and deleted', async (t) => {
   t.match((await app.inject({ method: 'DELETE', url: one })).json(), { code: 'CHECKPOINT_NOT_FOUND' });
 });
 
+t.test('all checkpoints can be listed, also when the record of their session is gone', async (t) => {
+  const { app, session, store } = await routes(t);
+  const made: string[] = [];
+  for (const session_id of ['a', 'b', 'a']) {
+    if (made.length < 2) await session({ session_id });
+    const reply = await app.inject({ method: 'POST', url: `/v1/sessions/${session_id}/checkpoints` });
+    made.unshift(reply.json().checkpointId);
+  }
+  await store.write([{ sql: 'delete from sessions', parameters: [] }]);
+  await store.write([
+    { sql: "update checkpoints set tenant = 'other' where session_id = 'b'", parameters: [] },
+  ]);
+  const idsOf = async (url: string) => {
+    const { items, nextCursor } = (await app.inject(url)).json();
+    return { ids: items.map((each: { checkpointId: string }) => each.checkpointId), nextCursor };
+  };
+  const first = await idsOf('/v1/checkpoints?limit=1');
+  t.same(first.ids, made.slice(0, 1));
+  const second = await idsOf(`/v1/checkpoints?limit=1&cursor=${first.nextCursor}`);
+  t.same(second.ids, made.slice(2), 'none of another tenant');
+  t.same((await idsOf('/v1/checkpoints?sessionId=a')).ids, [made[0], made[2]]);
+  t.same((await idsOf('/v1/checkpoints?sessionId=b')).ids, []);
+  t.same((await idsOf('/v1/checkpoints?createdAfter=2999-01-01T00:00:00Z')).ids, []);
+  for (const url of ['/v1/checkpoints', '/v1/sessions/a/checkpoints']) {
+    const refused = await app.inject(`${url}?metadata.team=a`);
+    t.equal(refused.statusCode, 400, `${url}: checkpoints have no labels`);
+    t.match(refused.body, /metadata\.team/);
+  }
+});
+
 t.test('the archive is sent whole or in ranges, with its hash', async (t) => {
   const { app, session, archives } = await routes(t);
   const { live, root } = await session();

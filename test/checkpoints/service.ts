@@ -334,7 +334,7 @@ t.test('a removed checkpoint is gone, and one of another tenant was never there'
   }
   t.same(readdirSync(archives), []);
   await t.rejects(checkpoints.get(principal, '../../etc/passwd'), missing);
-  await t.rejects(checkpoints.list({ tenant: 'default', sessionId: 'none', limit: 5 }), {
+  await t.rejects(checkpoints.listOf('none', { tenant: 'default', limit: 5 }), {
     code: 'SESSION_NOT_FOUND',
   });
 });

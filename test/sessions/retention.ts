@@ -202,6 +202,24 @@ t.test('a clock that is put forward does not make everything old at once', async
   t.same(await idsOf(store), []);
 });
 
+t.test('checkpoints are looked at once a minute, and by age not while the clock is in doubt', async (t) => {
+  const asked: boolean[] = [];
+  const removeCheckpoints = async (isClockSure: boolean) => void asked.push(isClockSure);
+  const { retention, clock } = await openRetention(t, {}, { removeCheckpoints });
+  const pass = async (ms: number, jumpMs = 0) => {
+    clock.steady += ms;
+    clock.wall += ms + jumpMs;
+    await retention.round();
+  };
+  await pass(1000);
+  await pass(1000);
+  t.same(asked, [true]);
+  await pass(60_000, 1000 * HOUR);
+  t.same(asked, [true, false]);
+  await pass(HOUR);
+  t.same(asked, [true, false, true]);
+});
+
 t.test('after each step of forgetting tasks it rests as long as the step took', async (t) => {
   const { store } = await openJournal(t);
   const repository = new SessionRepository(store);

@@ -34,6 +34,7 @@ t.test('no statement of the service reads a whole table', async (t) => {
     RETENTION_SECONDS: '1',
     SESSION_RETENTION_BYTES: '2000',
     STORE_RETENTION_BYTES: String(1024 * 1024),
+    CHECKPOINT_RETENTION_BYTES: String(1024 ** 3),
   });
   const { sessionId } = await world.session({ metadata: { team: 'a' } });
   const key = { 'idempotency-key': 'once' };
@@ -58,6 +59,7 @@ t.test('no statement of the service reads a whole table', async (t) => {
     `/v1/sessions/${sessionId}/tasks?limit=1`,
     `/v1/sessions/${sessionId}/tasks?status=success&tool=echo&metadata.n=1${after}`,
     `/v1/sessions/${gone.sessionId}/checkpoints?limit=1${after}`,
+    '/v1/checkpoints?limit=1',
   ];
   for (const path of lists) {
     const { status, body } = await world.call<{ nextCursor: string | null }>('GET', path);
@@ -80,7 +82,9 @@ t.test('no statement of the service reads a whole table', async (t) => {
   await until(async () => (await world.call<Task>('GET', `/v1/tasks/${running.taskId}`)).body.startedAt);
   await world.restart();
   await until(async () => (await world.call('GET', `/v1/sessions/${gone.sessionId}`)).status === 404);
-  await until(async () => [...seen].some((sql) => sql.startsWith('delete from "output"')));
+  for (const part of ['delete from "output"', 'sum("size_bytes")']) {
+    await until(async () => [...seen].some((sql) => sql.includes(part)));
+  }
 
   const db = openDatabase(join(world.dataDir, 'store.db'));
   t.teardown(() => db.close());

@@ -4,6 +4,7 @@ import { initial } from './001-initial.js';
 import { retention } from './002-retention.js';
 import { states } from './003-states.js';
 import { partialReplies } from './004-partial-replies.js';
+import { checkpointUse } from './005-checkpoint-use.js';
 
 export interface Migration {
   readonly name: string;
@@ -15,6 +16,7 @@ export const MIGRATIONS: readonly Migration[] = [
   { name: 'retention', sql: retention },
   { name: 'states', sql: states },
   { name: 'partial-replies', sql: partialReplies },
+  { name: 'checkpoint-use', sql: checkpointUse },
 ];
 
 export class NewerSchema extends Error {

@@ -68,8 +68,24 @@ t.test('a store made by the first release is brought forward with all that is in
     bytes: Buffer.from('Grüße'),
   });
   insert('events', { ...event, seq: 2, type: 'session.state', data: '{"reason":"größer"}' });
+  const checkpoint = {
+    id: 'ckp_a',
+    tenant: 'default',
+    session: 'ses_a',
+    session_id: 'a',
+    name: null,
+    kind: 'full',
+    created_at: 1,
+    size_bytes: 1,
+    uncompressed_bytes: 1,
+    file_count: 1,
+    sha256: '',
+    details: '{}',
+  };
+  insert('checkpoints', checkpoint);
   db.close();
 
+  const upgradedAt = Date.now();
   const store = await openStore(t, directory);
   const bytes =
     storedBytes(Buffer.byteLength(data), 7) + storedBytes(Buffer.byteLength('{"reason":"größer"}'), 0);
@@ -78,6 +94,12 @@ t.test('a store made by the first release is brought forward with all that is in
   ]);
   t.same(await store.query.selectFrom('tasks').selectAll().execute(), [task]);
   t.equal((await store.query.selectFrom('events').selectAll().execute()).length, 2);
+  const [{ last_used_at, ...kept } = { last_used_at: 0 }] = await store.query
+    .selectFrom('checkpoints')
+    .selectAll()
+    .execute();
+  t.same(kept, checkpoint);
+  t.ok(last_used_at >= upgradedAt - 1, 'the time of a checkpoint begins with the upgrade');
   const journal = new Journal({ store, log: silent });
   t.same(await journal.append({ id: 'ses_a', sessionId: 'a' }, [expiring(4)]), [4]);
 });
