@@ -34,10 +34,10 @@ import type { Workspace } from './workspace.js';
 import { WorkspaceMeter } from './workspace-meter.js';
 
 export class BubblewrapSandbox implements Sandbox {
-  readonly files = new HelperFiles(
-    () => this.#connectHelper(),
-    (path) => this.#watch.refuseWriting(path),
-  );
+  readonly files = new HelperFiles(() => this.#connectHelper(), {
+    beforeEach: () => this.workspace.makeUsable(),
+    beforeWriting: (path) => this.#watch.refuseWriting(path),
+  });
   readonly #watch: LimitWatch;
   readonly #egress: SandboxEgress;
   readonly #group = new KeptPromise(() => this.#makeGroup(this.id));
@@ -184,6 +184,7 @@ export class BubblewrapSandbox implements Sandbox {
     void this.#ongoing
       .begin(async () => {
         const [agent] = await Promise.all([this.#currentAgent(), this.#bridged]);
+        this.workspace.makeUsable();
         if (!exec.isSettled) agent.run(exec);
       })
       .catch((error: unknown) => this.#didNotStart(exec, error));

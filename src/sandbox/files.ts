@@ -10,15 +10,21 @@ import { type FileEntry, FileError, type SandboxFiles } from './sandbox.js';
 const MAX_LISTING_BYTES = 16 * 1024 * 1024;
 const ENTRY_TYPES: readonly unknown[] = ['file', 'directory', 'symlink', 'other'];
 
+export interface FilesHooks {
+  /** Called before each operation. */
+  readonly beforeEach?: () => void;
+  /** Throws a FileError when nothing more may be written. */
+  readonly beforeWriting?: (path: string) => void;
+}
+
 export class HelperFiles implements SandboxFiles {
   readonly #connect: () => Promise<HelperChannel>;
-  readonly #beforeWriting: (path: string) => void;
+  readonly #hooks: FilesHooks;
   #connection: Promise<HelperConnection> | undefined;
 
-  /** `beforeWriting` throws a FileError when nothing more may be written. */
-  constructor(connect: () => Promise<HelperChannel>, beforeWriting: (path: string) => void = () => {}) {
+  constructor(connect: () => Promise<HelperChannel>, hooks: FilesHooks = {}) {
     this.#connect = connect;
-    this.#beforeWriting = beforeWriting;
+    this.#hooks = hooks;
   }
 
   async ready(signal: AbortSignal): Promise<void> {
@@ -53,7 +59,7 @@ export class HelperFiles implements SandboxFiles {
     options: { createDirs: boolean; append: boolean; onProgress?: (bytes: number) => void },
     signal: AbortSignal,
   ): Promise<FileEntry> {
-    this.#beforeWriting(path);
+    this.#hooks.beforeWriting?.(path);
     const { createDirs, append, onProgress } = options;
     return fileEntry(
       await this.#perform(
@@ -100,7 +106,7 @@ export class HelperFiles implements SandboxFiles {
   }
 
   async mkdir(path: string, options: { parents: boolean }, signal: AbortSignal): Promise<FileEntry> {
-    this.#beforeWriting(path);
+    this.#hooks.beforeWriting?.(path);
     return fileEntry(await this.#perform(path, { request: { op: 'mkdir', path, ...options } }, signal));
   }
 
@@ -120,6 +126,7 @@ export class HelperFiles implements SandboxFiles {
 
   async #perform(path: string, operation: Operation, signal: AbortSignal): Promise<Record<string, unknown>> {
     const connection = await unlessAborted(this.#connected(), signal);
+    this.#hooks.beforeEach?.();
     try {
       return await connection.perform(operation, signal);
     } catch (error) {

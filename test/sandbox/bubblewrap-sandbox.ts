@@ -91,6 +91,33 @@ open(sys.prefix + "/lib/python%d.%d/site-packages/evil.pth" % sys.version_info[:
   await other.remove();
 });
 
+t.test('a workspace without rights is usable for each program and each file operation', async (t) => {
+  const other = await driver.create(sandboxSpec());
+  await other.files.write('kept', Buffer.from('kept'), { createDirs: false, append: false }, never);
+  const acl = `import os, struct
+entries = ((1, 0, -1), (2, 0, os.getuid()), (4, 0, -1), (0x10, 0, -1), (0x20, 0, -1))
+acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+try: os.setxattr("/workspace", "system.posix_acl_access", acl)
+except OSError: os.chmod("/workspace", 0)`;
+  for (const spoil of [
+    'import os; os.chmod("/workspace", 0)',
+    'import os; os.chmod("/workspace", 0o7655)',
+    acl,
+  ]) {
+    await run(other, spoil);
+    t.match(await run(other, 'print(open("kept").read())'), { stdout: 'kept\n' });
+    await run(other, spoil);
+    t.match(await run(other, ['cat', 'kept']), { stdout: 'kept' });
+    await run(other, spoil);
+    t.match(await other.files.stat('kept', never), { type: 'file' });
+    await run(other, spoil);
+    await other.files.write('new', Buffer.from('new'), { createDirs: false, append: false }, never);
+    await run(other, spoil);
+    t.same((await other.files.list('.', { recursive: false, limit: 9 }, never)).unreadableCount, 0);
+  }
+  await other.remove();
+});
+
 t.test('a workspace without rights for its owner is mended for the next sandbox', async (t) => {
   const other = await driver.create(sandboxSpec());
   await run(other, ['chmod', '000', '/workspace']);
