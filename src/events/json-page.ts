@@ -21,6 +21,7 @@ export async function readPage({ reader, view, after, limit, waitMs, signal }: P
   const never = new AbortController().signal;
   const page: Omit<EventPage, 'events'> = { nextAfter: after, head: 0 };
   let events: readonly string[] = [];
+  let caughtUpAt: number | undefined;
   for await (const step of reader.read({ ...view, after, limit, signal: never, follow, lastCall })) {
     if (step.kind === 'gap') {
       page.gap = { from: step.from, to: step.to };
@@ -28,11 +29,14 @@ export async function readPage({ reader, view, after, limit, waitMs, signal }: P
     } else if (step.kind === 'events') {
       events = step.json;
       page.nextAfter = step.lines.at(-1)!.seq;
+      caughtUpAt = undefined;
       break;
     } else {
-      page.nextAfter = Math.min(page.nextAfter, step.seq);
+      caughtUpAt = step.seq;
     }
   }
   page.head = await reader.head(view);
+  // Of a task the events of others lie between its own: who has them all is led past those, and told to stop.
+  if (caughtUpAt !== undefined) page.head = page.nextAfter = Math.min(caughtUpAt, page.head || caughtUpAt);
   return `{"events":[${events.join(',')}],${JSON.stringify(page).slice(1)}`;
 }

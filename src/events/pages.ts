@@ -1,6 +1,6 @@
 // The journal as it lies in the store, a page at a time: bounded in events and in bytes.
 
-import { type CompiledQuery, sql } from 'kysely';
+import { CompiledQuery, sql } from 'kysely';
 import { isOver } from '../sessions/schema.js';
 import type { Store } from '../store/store.js';
 import type { SessionKey } from './journal.js';
@@ -63,7 +63,7 @@ export class Pages {
     const from = Math.max(after, extent.first - 1);
     const [found] =
       taskId === undefined
-        ? await this.#rows(this.#compiled.sessionEvents, [session.id, from, limit])
+        ? await this.#rows(SESSION_EVENTS, boundedBy(session.id, from, limit))
         : await this.#rows(this.#compiled.taskEvents, [session.id, from, taskId, limit]);
     // In which order an aggregate puts its rows is not promised.
     const rows = (JSON.parse(found!.page) as EventColumns[]).sort(([a], [b]) => a - b);
@@ -138,6 +138,27 @@ function toStored(columns: EventColumns, output: Output | undefined): StoredEven
   return { seq, time, taskId, type, data, bytes: type === 'task.output' ? output?.get(seq) : undefined };
 }
 
+const IN_SESSION = 'from events where session = ? and seq > ? order by seq limit';
+
+/** As `taskEvents`, but no more than MAX_BYTES: the rows that fit are counted by their sizes, which the store
+ *  knows without reading them. One row is given in any case. */
+const SESSION_EVENTS = CompiledQuery.raw(`
+  select json_group_array(json_array(seq, time, task_id, type, data)) as page from (
+    select seq, time, task_id, type, data ${IN_SESSION} (
+      select case when sum(own) <= ${MAX_BYTES} then count(*) else (
+        select max(1, count(*)) from (
+          select sum(own) over (order by seq rows unbounded preceding) as bytes
+          from (select seq, octet_length(data) as own ${IN_SESSION} ?)
+        ) where bytes <= ${MAX_BYTES}
+      ) end
+      from (select octet_length(data) as own ${IN_SESSION} ?)
+    )
+  ) as event`) as CompiledQuery<{ page: string }>;
+
+function boundedBy(session: string, from: number, limit: number): readonly unknown[] {
+  return [session, from, session, from, limit, session, from, limit];
+}
+
 /** Compiled once; the values below only hold the parameters' places. */
 function compileQueries(query: Store['query']) {
   const events = query
@@ -177,7 +198,7 @@ function compileQueries(query: Store['query']) {
       .where('sessions.id', '=', '')
       .compile(),
     trimmed: query.selectFrom('sessions').select('trimmed_seq').where('id', '=', '').compile(),
-    sessionEvents: page(events),
+    // Of a task only the last event may be large, so that its pages need no bound in bytes.
     taskEvents: page(events.where('task_id', '=', '')),
     sessionOutput: output.compile(),
     taskOutput: output.where('task', '=', '').compile(),

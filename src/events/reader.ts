@@ -50,9 +50,10 @@ export class Reader {
     return this.#journal.tails.watch(watcher);
   }
 
-  /** The session's newest event. */
+  /** The session's newest event, or the task's last when it has ended; 0 when the view is no longer known. */
   async head(view: View): Promise<number> {
-    return (await this.#pages.extent(view))?.head ?? 0;
+    const extent = await this.#pages.extent(view);
+    return extent?.last ?? extent?.head ?? 0;
   }
 
   /** True when nothing will ever follow `after`. */

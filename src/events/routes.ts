@@ -76,7 +76,7 @@ const description =
   '`Accept: text/event-stream` as server-sent events, and with `Upgrade: websocket` one to a message (see ' +
   '`asyncapi.json`), in both cases first what is stored and then live. Once everything is delivered a finished ' +
   'stream ends; a browser that then comes again with `Last-Event-ID` is answered 204, which tells it to stop. ' +
-  'Behind `nextAfter` there is more as long as it is smaller than `head`, and no page is ever cut silently.';
+  'Behind `nextAfter` there may be more as long as it is smaller than `head`, and no page is ever cut silently.';
 
 type EventsRequest = FastifyRequest<{
   Querystring: { after?: number; limit?: number; wait?: number };

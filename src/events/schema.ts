@@ -155,7 +155,11 @@ export const EventPage = closed(
   {
     events: Type.Array(ref(EventUnion)),
     nextAfter: Type.Integer({ minimum: 0, description: 'Give it as `after` to go on.' }),
-    head: Type.Integer({ minimum: 0, description: 'The session’s newest event when the page was read.' }),
+    head: Type.Integer({
+      minimum: 0,
+      description:
+        'The newest event when the page was read: the session’s, or the last of a task that has ended. There is more as long as `nextAfter` is smaller.',
+    }),
     gap: Type.Optional(
       closed(
         { from: Type.Integer(), to: Type.Integer() },

@@ -56,6 +56,40 @@ t.test('a page of a task has its events only', async (t) => {
   ]);
 });
 
+t.test('pages of a task come to an end, whatever others of its session store', async (t) => {
+  const { http, store, journal } = await startEventService(t);
+  const { row, key } = await addSession(store);
+  const task = await addTask(store, row, { task_id: 'my-task' });
+  await journal.append(key, [output(task, 0, Buffer.from('hello')), ...numbers(2, 9).map(expiring)]);
+  const url = `${http}/v1/tasks/my-task/events`;
+  const follow = async (after = 0) => {
+    const pages: Page[] = [];
+    for (let next = after; pages.length === 0 || next < pages.at(-1)!.head; ) {
+      const page = await getPage(`${url}?after=${next}&limit=1`);
+      pages.push(page);
+      next = page.nextAfter;
+      if (pages.length > 10) break;
+    }
+    return {
+      pages: pages.length,
+      seqs: pages.flatMap(({ events }) => events.map(({ seq }) => seq)),
+      last: pages.at(-1)!,
+    };
+  };
+  const running = await follow();
+  t.same(running.seqs, [1]);
+  t.match(running.last, { nextAfter: 9, head: 9 }, 'as long as it runs it is led past the others');
+  await journal.append(key, [taskEnded('my-task')]);
+  await store.write([{ sql: 'update tasks set ended_at = 1, last_seq = 10', parameters: [] }]);
+  await journal.append(key, [expiring(1), expiring(2)]);
+  t.same((await follow(running.last.nextAfter)).seqs, [10], 'and misses nothing');
+  const whole = await follow();
+  t.same(whole.seqs, [1, 10]);
+  t.equal(whole.pages, 2, 'its last event is the head');
+  for (const after of [10, 11, 99])
+    t.match(await getPage(`${url}?after=${after}`), { events: [], nextAfter: 10, head: 10 });
+});
+
 t.test('a page can wait for what has not happened yet', async (t) => {
   const { http, store, journal } = await startEventService(t);
   const { key } = await addSession(store, { session_id: 'my-session' });
