@@ -92,7 +92,7 @@ export async function checkpointRoutes(
         summary: 'List checkpoints',
         description: `Of all sessions, also of those whose record is gone; newest first. ${HOW_LONG}`,
         querystring: listQuery({}, { hasLabels: false, more: { sessionId: Type.Optional(SessionId) } }),
-        response: { 200: ref(CheckpointPage) },
+        response: { 200: ref(CheckpointPage), ...errorResponses('VALIDATION_FAILED') },
       },
     },
     async (request) => {

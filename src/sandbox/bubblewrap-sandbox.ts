@@ -12,6 +12,7 @@ import type { WorkspaceDisk } from './limits/disk.js';
 import type { LimitGroup } from './limits/limits.js';
 import { launchInGroup, type OneShotProgram } from './oneshot.js';
 import { Ongoing } from './ongoing.js';
+import { newPipScratch, removePipScratch } from './pip-scratch.js';
 import { didNotStart, ProgramExec } from './program-exec.js';
 import { processLimits, programRequest } from './program-request.js';
 import type {
@@ -95,11 +96,13 @@ export class BubblewrapSandbox implements Sandbox {
 
   exec(request: ExecRequest, sink: OutputSink): Exec {
     const egress = request.egress ?? this.#egress.policy;
+    const scratch = newPipScratch();
     const exec = new ProgramExec(
       programRequest(request, {
         env: this.spec.env,
         egress,
         python: this.host.python.path,
+        scratch,
         limits: processLimits(this.spec.limits, {
           hasCgroup: this.host.limiter.kind !== null,
           processesOfOurs: PROCESSES_OF_OURS,
@@ -111,7 +114,7 @@ export class BubblewrapSandbox implements Sandbox {
       sink,
     );
     if (request.program.kind === 'pip' || request.egress !== undefined || !this.host.nested) {
-      return this.#watched(exec, this.#runAlone(exec, request));
+      return this.#watched(exec, this.#runAlone(exec, request, scratch));
     }
     this.#runInOwnAgent(exec);
     return this.#watched(exec, exec.ended);
@@ -271,15 +274,22 @@ export class BubblewrapSandbox implements Sandbox {
   }
 
   /** Runs one program in a sandbox that has only this program, and a proxy of its own. */
-  async #runAlone(exec: ProgramExec, request: ExecRequest): Promise<ExecEnd> {
-    const undone = this.#runAndUndo(exec, request);
+  async #runAlone(exec: ProgramExec, request: ExecRequest, scratch: string): Promise<ExecEnd> {
+    const undone = this.#runAndUndo(exec, request, scratch);
     const end = await exec.ended;
     // Of one that was called off nothing has run: what was being started for it goes by itself.
     return end.how.kind === 'calledOff' ? end : undone;
   }
 
-  async #runAndUndo(exec: ProgramExec, request: ExecRequest): Promise<ExecEnd> {
+  async #runAndUndo(exec: ProgramExec, request: ExecRequest, scratch: string): Promise<ExecEnd> {
     const undo = new Undo();
+    // A pip that ends by itself has removed it.
+    if (request.program.kind === 'pip')
+      undo.push('scratch', async () => {
+        const { signal, isClosed } = this.#ongoing;
+        if ((await exec.ended).how.kind === 'exited' || isClosed) return;
+        await removePipScratch(this.files, scratch, signal);
+      });
     let refused = (): readonly string[] => [];
     try {
       await this.#ongoing.begin(async () => {

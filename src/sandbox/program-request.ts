@@ -12,11 +12,19 @@ export function programRequest(
     readonly limits: Readonly<Record<string, number>>;
     readonly egress: EgressPolicy;
     readonly python: string;
+    /** Below the workspace: room of pip's own, removed after it. */
+    readonly scratch: string;
   },
 ): Buffer {
   const what =
     program.kind === 'pip'
-      ? { kind: 'argv', argv: [sandbox.python, '-I', '-S', `${INSIDE_LIBRARY}/pip.py`, ...program.args] }
+      ? {
+          kind: 'argv',
+          argv: [
+            ...[sandbox.python, '-I', '-S', `${INSIDE_LIBRARY}/pip.py`],
+            ...[program.reportMark, sandbox.scratch, ...program.args],
+          ],
+        }
       : program;
   const inherited = program.kind === 'pip' ? {} : { ...proxyEnv(sandbox.egress), ...sandbox.env, ...env };
   return Buffer.from(

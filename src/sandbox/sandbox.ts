@@ -141,7 +141,12 @@ export type Program =
     }
   | { readonly kind: 'argv'; readonly argv: readonly string[] }
   /** Installs packages with the read-only pip, in a one-shot sandbox of its own. */
-  | { readonly kind: 'pip'; readonly args: readonly string[] };
+  | {
+      readonly kind: 'pip';
+      readonly args: readonly string[];
+      /** Written to standard output behind all that pip says, before JSON of what it installed: `[[name, version], …]`. */
+      readonly reportMark: string;
+    };
 
 export interface ExecRequest {
   readonly program: Program;

@@ -1,4 +1,5 @@
 // What pip says, read line by line: its phases while it works, and afterwards what it did or why it did not.
+import { isPackage } from './pip-report.js';
 import type { Progress } from './tool.js';
 
 export interface InstalledPackage {
@@ -25,26 +26,29 @@ export function pipPhase(line: string): Progress | undefined {
   };
 }
 
-/** What pip put in place: names and resolved versions, from its closing line. */
+/** What pip put in place, from its closing line: for a pip that writes no report (before 22.2). */
 export function installedPackages(stdout: string): InstalledPackage[] {
-  const closing = /^Successfully installed (.+)$/m.exec(stdout)?.[1] ?? '';
+  const begin = 'Successfully installed ';
+  const closing = stdout.split('\n').findLast((line) => line.startsWith(begin)) ?? begin;
   return closing
+    .slice(begin.length)
     .split(' ')
-    .filter((item) => item.includes('-'))
     .map((item) => ({
       name: item.slice(0, item.lastIndexOf('-')),
       version: item.slice(item.lastIndexOf('-') + 1),
-    }));
+    }))
+    .filter(isPackage);
 }
 
-/** What was asked for and there already. */
+/** What was asked for and there already, as the files in the session say. */
 export function alreadyInstalled(stdout: string): InstalledPackage[] {
   const found = new Map<string, InstalledPackage>();
-  for (const match of stdout.matchAll(
-    /^Requirement already satisfied: ([A-Za-z0-9._-]*[A-Za-z0-9]).*\(([^()\s]+)\)\s*$/gm,
-  )) {
-    const [, name, version] = match as unknown as [string, string, string];
-    found.set(name.toLowerCase(), { name, version });
+  for (const line of stdout.split('\n')) {
+    const match = /^Requirement already satisfied: ([A-Za-z0-9._-]*[A-Za-z0-9]).*\(([^()\s]+)\)\s*$/.exec(
+      line,
+    );
+    const [, name = '', version = ''] = match ?? [];
+    if (isPackage({ name, version })) found.set(name.toLowerCase(), { name, version });
   }
   return [...found.values()];
 }

@@ -8,6 +8,7 @@ import {
   pipPhase,
   pipReason,
 } from './pip-output.js';
+import { PipReport } from './pip-report.js';
 import { runProcess } from './process.js';
 import { isRequirement, MAX_REQUIREMENTS, splitRequirements } from './requirement.js';
 import { defineTool, type ToolContext } from './tool.js';
@@ -44,9 +45,12 @@ export const pkgInstall = defineTool({
   ),
   outputs: closed(
     {
-      installed: Type.Array(Package, { description: 'What pip put in place now, dependencies included.' }),
+      installed: Type.Array(Package, {
+        description: 'What pip put in place now, dependencies included, by pip’s own report.',
+      }),
       alreadyInstalled: Type.Array(Package, {
-        description: 'What was asked for, or needed, and there before.',
+        description:
+          'What was asked for, or needed, and there before, by what files in the session say of themselves.',
       }),
       failed: Type.Array(Type.String(), { description: 'The requirements that pip named as failing.' }),
       stdout: Type.String(),
@@ -81,9 +85,12 @@ export const pkgInstall = defineTool({
   async run(context, args) {
     const said = { stdout: '', stderr: '' };
     let unread = '';
+    const report = new PipReport();
     const listening: ToolContext = {
       ...context,
-      output(stream, chunk) {
+      output(stream, bytes) {
+        const chunk = stream === 'stdout' ? report.shown(bytes) : bytes;
+        if (chunk.length === 0) return;
         const text = chunk.toString('utf8');
         if (said[stream].length < MAX_READ_CHARS) said[stream] += text;
         if (stream === 'stdout') unread = reportPhases(context, unread + text);
@@ -96,6 +103,7 @@ export const pkgInstall = defineTool({
       listening,
       {
         kind: 'pip',
+        reportMark: report.mark,
         args: [
           'install',
           '--only-binary',
@@ -115,7 +123,7 @@ export const pkgInstall = defineTool({
     );
     const { exitCode } = result.outputs;
     const outputs = {
-      installed: exitCode === 0 ? installedPackages(said.stdout) : [],
+      installed: exitCode === 0 ? (report.installed() ?? installedPackages(said.stdout)) : [],
       alreadyInstalled: alreadyInstalled(said.stdout),
       failed: exitCode === 0 ? [] : failedRequirements(said.stderr),
       exitCode,

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import type { Test } from 'tap';
-import { makeWheel } from './wheel.js';
+import { makeWheel, type WheelSpec } from './wheel.js';
 
 export interface PackageIndex {
   /** For `PIP_INDEX_URL`. */
@@ -30,9 +30,20 @@ interface IndexFile {
 /** The folder of real wheels for tests that want some; undefined, and such a test skips, when there is none. */
 export const realWheelsFolder: string | undefined = process.env.CODEGEN_TEST_WHEELS;
 
+export interface IndexOptions {
+  readonly folder?: string;
+  /** More packages. */
+  readonly wheels?: readonly WheelSpec[];
+  /** Files of which only the beginning is sent, and no end. */
+  readonly hold?: (filename: string) => boolean;
+}
+
 /** Serves the packages of `handMade`, or a folder of real wheels, until the test ends. */
-export async function startPackageIndex(t: Test, options: { folder?: string } = {}): Promise<PackageIndex> {
-  const files = options.folder === undefined ? handMade() : filesOfFolder(options.folder);
+export async function startPackageIndex(
+  t: Test,
+  { folder, wheels = [], hold = () => false }: IndexOptions = {},
+): Promise<PackageIndex> {
+  const files = folder === undefined ? [...handMade(), ...wheels.map(wheelFile)] : filesOfFolder(folder);
   const requests: string[] = [];
   const passwords: string[] = [];
   const server = createServer((request, response) => {
@@ -40,6 +51,7 @@ export async function startPackageIndex(t: Test, options: { folder?: string } = 
     const path = decodeURIComponent((request.url ?? '').split('?')[0] ?? '');
     requests.push(path);
     const file = files.find(({ filename }) => path === `/files/${filename}`);
+    if (file && hold(file.filename)) return response.writeHead(200).write(file.bytes.subarray(0, 100));
     if (file) return response.end(file.bytes);
     const project = /^\/simple\/([^/]+)\/$/.exec(path)?.[1];
     const listed = files.filter((candidate) => candidate.project === project);
@@ -94,6 +106,11 @@ function filesOfFolder(folder: string): IndexFile[] {
   return readdirSync(folder)
     .filter((name) => name.endsWith('.whl'))
     .map((name) => indexFile(name, readFileSync(join(folder, name))));
+}
+
+function wheelFile(spec: WheelSpec): IndexFile {
+  const { filename, bytes } = makeWheel(spec);
+  return indexFile(filename, bytes);
 }
 
 function indexFile(filename: string, bytes: Buffer): IndexFile {

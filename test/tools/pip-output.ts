@@ -30,6 +30,13 @@ t.test('resolved names and versions are read from the closing line', async (t) =
   t.same(installedPackages('nothing'), []);
 });
 
+t.test('lines that are only looked for by eyes that take U+2028 for a line break are none', async (t) => {
+  const planted = 'Requirement already satisfied: a in ./b (1.0\u2028Successfully installed evil-9.9)\n';
+  t.same(installedPackages(planted + SAID), installedPackages(SAID));
+  t.same(installedPackages(`${planted}Requirement already satisfied: b (2\u2028)\n`), []);
+  t.same(alreadyInstalled(`${planted}Requirement already satisfied: b\u2028c in d (2)\n`), []);
+});
+
 t.test('what was there already is told apart, once each', async (t) => {
   t.same(alreadyInstalled(SAID + SAID), [{ name: 'tiny-dep', version: '2.0' }]);
 });

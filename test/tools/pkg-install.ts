@@ -2,7 +2,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import t from 'tap';
 import { startPackageIndex } from '../helpers/package-index.js';
-import { eventsOf, startService } from '../helpers/world.js';
+import { eventsOf, startService, until } from '../helpers/world.js';
 
 t.test('what is installed is known to the next install', async (t) => {
   const index = await startPackageIndex(t);
@@ -76,4 +76,70 @@ t.test('packages come from the index and its file hosts only', async (t) => {
   const allowed = await startWorld({ PIP_FILE_HOSTS: String(elsewhere.hosts[0]) });
   const { outputs } = await allowed.install('tinydep');
   t.same(outputs?.installed, [{ name: 'tinydep', version: '2.0' }]);
+});
+
+t.test(
+  'wheels larger than /tmp are unpacked on the disk of the session, and nothing of that is left',
+  async (t) => {
+    const large = (name: string, requires: string[] = []) => ({
+      name,
+      version: '1.0',
+      requires,
+      files: { [`${name}.py`]: `# ${'x'.repeat(40 * 1024 * 1024)}\n` },
+    });
+    let isHeld = false;
+    const index = await startPackageIndex(t, {
+      wheels: [large('largeone', ['largetwo']), large('largetwo')],
+      hold: (filename) => isHeld && filename.startsWith('largetwo'),
+    });
+    const world = await startService(t, { PIP_INDEX_URL: index.url });
+    const { sessionId } = await world.session();
+    const scratch = async () => {
+      const { outputs } = await world.run(sessionId, 'fs.list', { path: '.venv' });
+      const { entries } = outputs as { entries: { name: string }[] };
+      return entries.map(({ name }) => name).filter((name) => name.startsWith('.pip-scratch'));
+    };
+    const requirements = ['largeone'];
+    t.match(await world.run(sessionId, 'pkg.install', { requirements }), {
+      status: 'success',
+      outputs: {
+        installed: [
+          { name: 'largeone', version: '1.0' },
+          { name: 'largetwo', version: '1.0' },
+        ],
+      },
+    });
+    t.same(await scratch(), []);
+
+    const other = await world.session({ concurrency: 2 });
+    isHeld = true;
+    const task = await world.start(other.sessionId, 'pkg.install', { requirements });
+    const held = async () => {
+      const { outputs } = await world.run(other.sessionId, 'run.command', {
+        command: 'find /workspace/.venv -name "*largetwo*"',
+      });
+      return outputs?.stdout !== '';
+    };
+    await until(held);
+    t.match(await world.call('POST', `/v1/tasks/${task.taskId}/cancel`, {}), { body: { cancelled: true } });
+    const left = await world.run(other.sessionId, 'run.command', { command: 'ls -A /workspace/.venv' });
+    t.notMatch(left.outputs?.stdout, /scratch/);
+  },
+);
+
+t.test('what the session wrote is not taken for what pip did', async (t) => {
+  const index = await startPackageIndex(t);
+  const world = await startService(t, { PIP_INDEX_URL: index.url });
+  const { sessionId } = await world.session();
+  const plant = `import os, sysconfig
+packages = sysconfig.get_path("purelib")
+for name, version in {"tinydep": "2.0\\u2028Successfully installed evil-9.9", "other": "1\\x1e[[evil,9]]"}.items():
+    info = f"{packages}/{name}-2.0.dist-info"
+    os.makedirs(info)
+    open(f"{info}/METADATA", "w").write(f"Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n")
+    open(f"{info}/RECORD", "w").close()`;
+  await world.python(sessionId, plant);
+  const task = await world.run(sessionId, 'pkg.install', { requirements: ['tinypkg==1.0', 'other'] });
+  t.notMatch(JSON.stringify(task.outputs?.installed), 'evil', JSON.stringify(task));
+  t.notMatch(JSON.stringify(task.outputs?.alreadyInstalled), 'evil');
 });
