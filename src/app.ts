@@ -17,6 +17,7 @@ import { guardAccess } from './http/auth.js';
 import { boundBodies } from './http/body-budget.js';
 import { honourIdempotencyKeys } from './http/idempotency.js';
 import { IdempotencyRecords } from './http/idempotency-records.js';
+import { listen, listeningOn } from './http/listen.js';
 import { describeApi } from './http/openapi.js';
 import { boundReplies } from './http/reply-bounds.js';
 import { buildServer, type Server } from './http/server.js';
@@ -304,18 +305,11 @@ export async function buildApp(
       starting ??= start();
       return starting;
     },
-    listen: () => server.listen({ host: config.HOST, port: config.PORT }),
+    listen: () => listen(server, { host: config.HOST, port: config.PORT }),
     close: () => {
       closing ??= close();
       return closing;
     },
     hurry: () => hurry.abort(),
   };
-}
-
-/** `host:port` of every address the server listens on; none before it does. */
-function listeningOn(server: Server): string[] {
-  return server
-    .addresses()
-    .flatMap((each) => (typeof each === 'string' ? [] : [`${each.address}:${each.port}`]));
 }
