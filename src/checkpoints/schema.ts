@@ -1,6 +1,6 @@
 // What a checkpoint looks like to a client.
 import { type Static, Type } from '@sinclair/typebox';
-import { closed, nullable, stringEnum, Timestamp } from '../lib/typebox.js';
+import { closed, NO_NUL, nullable, stringEnum, Timestamp } from '../lib/typebox.js';
 import { CreateSession, SessionId } from '../sessions/schema.js';
 import { MAX_PACKAGES } from './survey.js';
 
@@ -13,6 +13,7 @@ export const CheckpointId = Type.String({
 const CheckpointName = Type.String({
   minLength: 1,
   maxLength: 256,
+  pattern: NO_NUL,
   description: 'A label of the client; need not be unique.',
 });
 

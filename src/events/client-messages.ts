@@ -2,7 +2,8 @@
 import { type Static, Type } from '@sinclair/typebox';
 import type { RawData, WebSocket } from 'ws';
 import { ValidationFailed, type Violation } from '../errors.js';
-import { closed } from '../lib/typebox.js';
+import { findLoneSurrogates } from '../lib/lone-surrogates.js';
+import { closed, NO_NUL } from '../lib/typebox.js';
 import { SessionId } from '../sessions/schema.js';
 import { TaskId } from '../tasks/schema.js';
 
@@ -23,7 +24,7 @@ export const CancelMessage = closed(
   {
     op: Type.Literal('cancel'),
     taskId: TaskId,
-    reason: Type.Optional(Type.String({ maxLength: 1024 })),
+    reason: Type.Optional(Type.String({ maxLength: 1024, pattern: NO_NUL })),
   },
   {
     $id: 'CancelMessage',
@@ -78,7 +79,7 @@ export function parseMessage<M extends { op: string }>(data: string, checks: Mes
     const rule = `must be one of: ${Object.keys(checks).join(', ')}`;
     throw new ValidationFailed([{ where: '/op', given: op, rule }]);
   }
-  const violations = check(message);
+  const violations = [...findLoneSurrogates(data, message, ''), ...check(message)];
   if (violations.length > 0) throw new ValidationFailed(violations);
   return message as M;
 }

@@ -15,6 +15,7 @@ import Fastify, {
 import { ShuttingDown, ValidationFailed } from '../errors.js';
 import type { Logger } from '../observability/logger.js';
 import { cutConnectionsWhenClosing } from './connections.js';
+import { acceptJson } from './json-body.js';
 import { oneRequestAtATime } from './one-request-at-a-time.js';
 import { answerProblems, problemDocument, sendProblem, toPublicError } from './problem.js';
 import { PROBLEM_TYPE } from './problem-schema.js';
@@ -121,21 +122,6 @@ function identifyRequests(app: Server): void {
         throw new ValidationFailed([{ where: `/headers/${name}`, rule: 'must be sent once' }]);
       seen.add(name);
     }
-    done();
-  });
-}
-
-/** JSON and nothing else: a form or plain text is what a web page can send without asking. JSON with `__proto__`
- *  members is refused. No body at all counts as `{}`, so that what is missing has a name. */
-function acceptJson(app: Server): void {
-  const parse = app.getDefaultJsonParser('error', 'error');
-  app.removeAllContentTypeParsers();
-  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
-    if (body.length === 0) done(null, undefined);
-    else parse(request, body as string, done);
-  });
-  app.addHook('preValidation', (request, _reply, done) => {
-    if (request.body === undefined && request.routeOptions.schema?.body) request.body = {};
     done();
   });
 }

@@ -1,6 +1,7 @@
 // Turns what the schema validator found into words a caller can act on: where, what was given, what is wanted.
 import type { Violation } from '../errors.js';
 import { closest } from '../lib/closest.js';
+import { NO_NUL } from '../lib/typebox.js';
 import { CLIENT_ID_PATTERN } from '../sessions/schema.js';
 
 /** An error of Ajv in verbose mode. */
@@ -20,7 +21,7 @@ const PATTERNS_IN_WORDS: Readonly<Record<string, string>> = {
   [CLIENT_ID_PATTERN]: 'must be 1 to 128 of A–Z a–z 0–9 . _ -, the first a letter or digit',
   '^[A-Za-z_][A-Za-z0-9_]{0,127}$':
     'must be 1 to 128 of A–Z a–z 0–9 _, the first a letter or underscore, as a name of an environment variable',
-  '^[^\\u0000]*$': 'must not contain a NUL character',
+  [NO_NUL]: 'must not contain a NUL character',
   '^[^\\u0000]{1,128}$': 'must be 1 to 128 characters without NUL',
 };
 

@@ -7,6 +7,9 @@ import {
   Type,
 } from '@sinclair/typebox';
 
+/** Pattern of a text that is kept, compared and shown: SQLite and the kernel would end it at a NUL. */
+export const NO_NUL = '^[^\\u0000]*$';
+
 /** An object that refuses members it does not know, so that a misspelt field is an error and not silence. */
 export function closed<T extends TProperties>(properties: T, options: ObjectOptions = {}) {
   return Type.Object(properties, { additionalProperties: false, ...options });

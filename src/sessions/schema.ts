@@ -1,7 +1,7 @@
 // What a session looks like to a client. The defaults and maxima of limits are the operator's (see `config`);
 // the figures in these descriptions are those of an unconfigured service.
 import { type Static, Type } from '@sinclair/typebox';
-import { closed, nullable, ref, stringEnum, Timestamp } from '../lib/typebox.js';
+import { closed, NO_NUL, nullable, ref, stringEnum, Timestamp } from '../lib/typebox.js';
 
 /** An id a client may choose: 1–128 of A–Z a–z 0–9 . _ - and the first a letter or digit. */
 export const CLIENT_ID_PATTERN = '^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$';
@@ -17,7 +17,7 @@ export const MAX_LABELS = 64;
 
 export const Metadata = Type.Record(
   Type.String({ pattern: '^[^\\u0000]{1,128}$' }),
-  Type.String({ maxLength: 4096 }),
+  Type.String({ maxLength: 4096, pattern: NO_NUL }),
   {
     $id: 'Metadata',
     description: 'Labels of the client: at most 64 strings.',
@@ -99,11 +99,14 @@ export const Network = closed(
       description: '`none`: no network. `allowlist`: only `hosts`, through a proxy.',
     }),
     hosts: Type.Optional(
-      Type.Array(Type.String({ minLength: 1, maxLength: 255, examples: ['api.example.com:443'] }), {
-        maxItems: 64,
-        description:
-          'For `allowlist`: host or host:port (443 and 80 when no port is given); `*.example.com` matches subdomains.',
-      }),
+      Type.Array(
+        Type.String({ minLength: 1, maxLength: 255, pattern: NO_NUL, examples: ['api.example.com:443'] }),
+        {
+          maxItems: 64,
+          description:
+            'For `allowlist`: host or host:port (443 and 80 when no port is given); `*.example.com` matches subdomains.',
+        },
+      ),
     ),
   },
   { $id: 'Network', examples: [{ mode: 'none' }] },
@@ -116,16 +119,24 @@ export const CreateSession = closed(
   {
     sessionId: Type.Optional(SessionId),
     workspaceId: Type.Optional(
-      Type.String({ maxLength: 256, description: 'A label of the client: which workspace this is.' }),
+      Type.String({
+        maxLength: 256,
+        pattern: NO_NUL,
+        description: 'A label of the client: which workspace this is.',
+      }),
     ),
     userId: Type.Optional(
-      Type.String({ maxLength: 256, description: 'A label of the client: for whom it works.' }),
+      Type.String({
+        maxLength: 256,
+        pattern: NO_NUL,
+        description: 'A label of the client: for whom it works.',
+      }),
     ),
     language: Type.Optional(stringEnum(['python'], { default: 'python' })),
     env: Type.Optional(
       Type.Record(
         Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]{0,127}$' }),
-        Type.String({ maxLength: 32_768, pattern: '^[^\\u0000]*$' }),
+        Type.String({ maxLength: 32_768, pattern: NO_NUL }),
         {
           maxProperties: 128,
           additionalProperties: false,
@@ -152,7 +163,9 @@ export const CreateSession = closed(
         description: 'Take a checkpoint named `expired` before expiry ends the session.',
       }),
     ),
-    checkpointId: Type.Optional(Type.String({ description: 'Start from the workspace of this checkpoint.' })),
+    checkpointId: Type.Optional(
+      Type.String({ pattern: NO_NUL, description: 'Start from the workspace of this checkpoint.' }),
+    ),
   },
   { $id: 'CreateSession', examples: [{ env: { GREETING: 'hello' }, limits: { memoryMb: 512 } }] },
 );
@@ -163,7 +176,7 @@ export const PatchSession = closed(
     metadata: Type.Optional(
       Type.Record(
         Type.String({ pattern: '^[^\\u0000]{1,128}$' }),
-        nullable(Type.String({ maxLength: 4096 })),
+        nullable(Type.String({ maxLength: 4096, pattern: NO_NUL })),
         {
           additionalProperties: false,
           description: 'Merged into the record (RFC 7396): null removes a label.',

@@ -1,6 +1,6 @@
 // What a task looks like to a client, and the one list of causes that can end it.
 import { type Static, Type } from '@sinclair/typebox';
-import { closed, nullable, ref, stringEnum, Timestamp } from '../lib/typebox.js';
+import { closed, NO_NUL, nullable, ref, stringEnum, Timestamp } from '../lib/typebox.js';
 import { CLIENT_ID_PATTERN, Metadata } from '../sessions/schema.js';
 
 export const TaskId = Type.String({
@@ -238,7 +238,7 @@ export const Task = closed(
 export type Task = Static<typeof Task>;
 
 export const CancelTask = closed(
-  { reason: Type.Optional(Type.String({ maxLength: 1024 })) },
+  { reason: Type.Optional(Type.String({ maxLength: 1024, pattern: NO_NUL })) },
   { $id: 'CancelTask', examples: [{ reason: 'no longer needed' }] },
 );
 export type CancelTask = Static<typeof CancelTask>;

@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox';
-import { closed } from '../lib/typebox.js';
+import { closed, NO_NUL } from '../lib/typebox.js';
 import { defineTool, ToolError } from './tool.js';
 import { Entry, onFiles, WorkspacePath } from './workspace-files.js';
 
@@ -17,6 +17,7 @@ export const fsList = defineTool({
         Type.String({
           minLength: 1,
           maxLength: 1024,
+          pattern: NO_NUL,
           description:
             'Show only what matches: `*` any characters of one name, `?` one, `[abc]`, `[a-z]`, `[!a]` one of these, `**` as a whole name any number of names. With a slash it is matched against the path below the listed directory, else against the name. Dot files match like others.',
           examples: ['*.py', 'src/**/*.txt'],

@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox';
 import { ValidationFailed } from '../errors.js';
-import { closed } from '../lib/typebox.js';
+import { closed, NO_NUL } from '../lib/typebox.js';
 import {
   alreadyInstalled,
   failedRequirements,
@@ -28,11 +28,11 @@ export const pkgInstall = defineTool({
     {
       requirements: Type.Union(
         [
-          Type.Array(Type.String({ minLength: 1, maxLength: 512 }), {
+          Type.Array(Type.String({ minLength: 1, maxLength: 512, pattern: NO_NUL }), {
             minItems: 1,
             maxItems: MAX_REQUIREMENTS,
           }),
-          Type.String({ minLength: 1, maxLength: 65_536 }),
+          Type.String({ minLength: 1, maxLength: 65_536, pattern: NO_NUL }),
         ],
         { description: 'Requirement specifiers (PEP 508, no URLs or options): an array, or one a line.' },
       ),

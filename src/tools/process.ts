@@ -1,5 +1,6 @@
 // What the tools that run a program share: arguments, outputs, and how its end becomes the task's ending.
 import { Type } from '@sinclair/typebox';
+import { NO_NUL } from '../lib/typebox.js';
 import type { ExecEnd, ExecRequest, Program } from '../sandbox/sandbox.js';
 import type { ToolContext, ToolResult } from './tool.js';
 
@@ -7,7 +8,7 @@ export const processArguments = {
   env: Type.Optional(
     Type.Record(
       Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]{0,127}$' }),
-      Type.String({ maxLength: 32_768, pattern: '^[^\\u0000]*$' }),
+      Type.String({ maxLength: 32_768, pattern: NO_NUL }),
       { maxProperties: 128, description: 'Environment of this program, on top of the session’s.' },
     ),
   ),
@@ -15,7 +16,7 @@ export const processArguments = {
     Type.String({
       minLength: 1,
       maxLength: 4096,
-      pattern: '^[^\\u0000]*$',
+      pattern: NO_NUL,
       default: '.',
       description: 'Working directory, below the workspace.',
     }),

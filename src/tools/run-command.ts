@@ -1,5 +1,5 @@
 import { Type } from '@sinclair/typebox';
-import { closed } from '../lib/typebox.js';
+import { closed, NO_NUL } from '../lib/typebox.js';
 import { processArguments, processOutputs, runProcess } from './process.js';
 import { defineTool } from './tool.js';
 
@@ -12,8 +12,8 @@ export const runCommand = defineTool({
     {
       command: Type.Union(
         [
-          Type.Array(Type.String({ pattern: '^[^\\u0000]*$' }), { minItems: 1, maxItems: 4096 }),
-          Type.String({ minLength: 1, pattern: '^[^\\u0000]*$' }),
+          Type.Array(Type.String({ pattern: NO_NUL }), { minItems: 1, maxItems: 4096 }),
+          Type.String({ minLength: 1, pattern: NO_NUL }),
         ],
         { description: 'Program and arguments, or a shell line.' },
       ),

@@ -1,6 +1,6 @@
 import { Type } from '@sinclair/typebox';
 import { ValidationFailed } from '../errors.js';
-import { closed } from '../lib/typebox.js';
+import { closed, NO_NUL } from '../lib/typebox.js';
 import { processArguments, processOutputs, runProcess } from './process.js';
 import { defineTool } from './tool.js';
 
@@ -17,12 +17,12 @@ export const runPython = defineTool({
         Type.String({
           minLength: 1,
           maxLength: 4096,
-          pattern: '^[^\\u0000]*$',
+          pattern: NO_NUL,
           description: 'A script below the workspace. Give this or `code`.',
         }),
       ),
       args: Type.Optional(
-        Type.Array(Type.String({ pattern: '^[^\\u0000]*$' }), {
+        Type.Array(Type.String({ pattern: NO_NUL }), {
           maxItems: 1024,
           description: 'sys.argv after the script’s own name.',
         }),

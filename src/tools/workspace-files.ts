@@ -1,6 +1,6 @@
 // What the file tools share: how a path is given, how an entry is shown, and how a refusal ends the task.
 import { type TProperties, Type } from '@sinclair/typebox';
-import { closed, stringEnum, Timestamp } from '../lib/typebox.js';
+import { closed, NO_NUL, stringEnum, Timestamp } from '../lib/typebox.js';
 import { FileError, type SandboxFiles } from '../sandbox/sandbox.js';
 import { NotStarted, type ToolContext, ToolError } from './tool.js';
 
@@ -8,7 +8,7 @@ export const WorkspacePath = (description: string) =>
   Type.String({
     minLength: 1,
     maxLength: 4096,
-    pattern: '^[^\\u0000]*$',
+    pattern: NO_NUL,
     description: `${description} Relative to the workspace, or absolute below /workspace.`,
   });
 
