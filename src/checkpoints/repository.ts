@@ -1,5 +1,5 @@
 // How checkpoints are kept: a row each, beside the archive on disk.
-import { byteLength, olderThan } from '../store/filters.js';
+import { byteLengths, olderThan } from '../store/filters.js';
 import { type Page, readPage } from '../store/page.js';
 import type { CheckpointRow } from '../store/schema.js';
 import type { Statement, Store } from '../store/store.js';
@@ -46,7 +46,7 @@ export class CheckpointRepository {
     const { query: store } = this.#store;
     let query = store
       .selectFrom('checkpoints')
-      .select(['id', byteLength('details').as('bytes')])
+      .select(['id', 'created_at', byteLengths('details', 'name').as('bytes')])
       .where('tenant', '=', filter.tenant);
     if (filter.sessionId !== undefined) query = query.where('session_id', '=', filter.sessionId);
     if (filter.createdAfter !== undefined) query = query.where('created_at', '>', filter.createdAfter);
@@ -56,7 +56,7 @@ export class CheckpointRepository {
       .orderBy('id', 'desc')
       .limit(filter.limit)
       .execute();
-    return readPage(sizes, (ids) =>
+    return readPage(sizes, filter.limit, (ids) =>
       store.selectFrom('checkpoints').selectAll().where('id', 'in', ids).execute(),
     );
   }

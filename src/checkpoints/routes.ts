@@ -79,7 +79,7 @@ export async function checkpointRoutes(
       const { limit, before, createdAfter } = listRequest(request.query);
       const { tenant } = request.principal;
       const { sessionId } = request.params;
-      return toPage(await checkpoints.listOf(sessionId, { tenant, limit, before, createdAfter }), limit);
+      return toPage(await checkpoints.listOf(sessionId, { tenant, limit, before, createdAfter }));
     },
   );
 
@@ -99,7 +99,7 @@ export async function checkpointRoutes(
       const { limit, before, createdAfter, values } = listRequest(request.query);
       const { tenant } = request.principal;
       const sessionId = values.sessionId?.[0];
-      return toPage(await checkpoints.list({ tenant, sessionId, limit, before, createdAfter }), limit);
+      return toPage(await checkpoints.list({ tenant, sessionId, limit, before, createdAfter }));
     },
   );
 

@@ -94,13 +94,13 @@ export class Checkpoints {
     return checkpointRecord(await this.#find(principal, checkpointId));
   }
 
-  async list(filter: CheckpointFilter): Promise<Listed<Checkpoint, CheckpointRow>> {
-    const { rows, isCut } = await this.#options.repository.list(filter);
-    return { items: rows.map(checkpointRecord), last: rows.at(-1), isCut };
+  async list(filter: CheckpointFilter): Promise<Listed<Checkpoint>> {
+    const { rows, next } = await this.#options.repository.list(filter);
+    return { items: rows.map(checkpointRecord), next };
   }
 
   /** Throws SessionNotFound for a session that has neither checkpoints nor a record. */
-  async listOf(sessionId: string, filter: CheckpointFilter): Promise<Listed<Checkpoint, CheckpointRow>> {
+  async listOf(sessionId: string, filter: CheckpointFilter): Promise<Listed<Checkpoint>> {
     const page = await this.list({ ...filter, sessionId });
     // A later page may be empty; of a session whose record is gone only the checkpoints are left.
     if (page.items.length === 0 && !filter.before) {

@@ -128,13 +128,9 @@ export function listReply<T extends TSchema>(item: T, $id: string) {
   );
 }
 
-/** The page that holds these items; `last` is the row of the last one. */
-export function toPage<T>(
-  { items, last, isCut }: Listed<T, { created_at: number; id: string }>,
-  limit: number,
-) {
-  const more = last !== undefined && (isCut || items.length === limit);
-  return { items, nextCursor: more ? encodeCursor({ createdAt: last.created_at, id: last.id }) : null };
+/** The page that holds these items. */
+export function toPage<T>({ items, next }: Listed<T>) {
+  return { items, nextCursor: next ? encodeCursor({ createdAt: next.created_at, id: next.id }) : null };
 }
 
 function encodeCursor({ createdAt, id }: Position): string {

@@ -1,5 +1,5 @@
 // How sessions are kept. Reads answer rows; writes are statements, so that a change and its events are one unit.
-import { byteLength, metadataValue, olderThan } from '../store/filters.js';
+import { byteLength, byteLengths, metadataValue, olderThan } from '../store/filters.js';
 import { type Page, readPage } from '../store/page.js';
 import type { SessionRow } from '../store/schema.js';
 import type { Statement, Store } from '../store/store.js';
@@ -57,7 +57,7 @@ export class SessionRepository {
 
   /** Newest first. */
   async list({ state, ...filter }: SessionFilter): Promise<Page<SessionRow>> {
-    return readPage(await this.#sizes(state, filter), (ids) =>
+    return readPage(await this.#sizes(state, filter), filter.limit, (ids) =>
       this.#store.query.selectFrom('sessions').selectAll().where('id', 'in', ids).execute(),
     );
   }
@@ -78,7 +78,7 @@ export class SessionRepository {
   }
 
   #page(filter: Omit<SessionFilter, 'state'>) {
-    const bytes = byteLength('env').as('bytes');
+    const bytes = byteLengths('env', 'metadata', 'network', 'limits').as('bytes');
     let query = this.#store.query
       .selectFrom('sessions')
       .select(['id', 'created_at', bytes])

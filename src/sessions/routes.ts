@@ -67,10 +67,7 @@ export async function sessionRoutes(
     async (request) => {
       const { principal } = request;
       const { values, ...page } = listRequest(request.query);
-      return toPage(
-        await sessions.list({ tenant: principal.tenant, state: values.state, ...page }),
-        page.limit,
-      );
+      return toPage(await sessions.list({ tenant: principal.tenant, state: values.state, ...page }));
     },
   );
 

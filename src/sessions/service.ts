@@ -147,9 +147,9 @@ export class Sessions {
     return this.#live.all;
   }
 
-  async list(filter: SessionFilter): Promise<Listed<Session, SessionRow>> {
-    const { rows, isCut } = await this.#options.repository.list(filter);
-    return { items: rows.map((row) => this.#record(row)), last: rows.at(-1), isCut };
+  async list(filter: SessionFilter): Promise<Listed<Session>> {
+    const { rows, next } = await this.#options.repository.list(filter);
+    return { items: rows.map((row) => this.#record(row)), next };
   }
 
   async patch(principal: Principal, sessionId: string, patch: PatchSession): Promise<Session> {

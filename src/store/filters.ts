@@ -16,3 +16,11 @@ export function olderThan(last: { readonly createdAt: number; readonly id: strin
 export function byteLength(column: string) {
   return sql<number>`octet_length(${sql.ref(column)})`;
 }
+
+/** Of several texts together; null counts as nothing. */
+export function byteLengths(...columns: readonly string[]) {
+  return sql<number>`(${sql.join(
+    columns.map((column) => sql`coalesce(${byteLength(column)}, 0)`),
+    sql` + `,
+  )})`;
+}

@@ -4,31 +4,41 @@
 /** What a page reads at most, beyond its first row. */
 export const PAGE_BYTES = 4 * 1024 * 1024;
 
+/** A row of a list before it is read. */
+export interface SizedRow {
+  readonly id: string;
+  readonly created_at: number;
+  readonly bytes: number;
+}
+
 export interface Page<R> {
   readonly rows: R[];
-  /** More rows may follow, though the page has fewer than were asked for. */
-  readonly isCut: boolean;
+  /** Where the next page begins; undefined on the last. A row that was removed while the page was read counts as read. */
+  readonly next: Pick<SizedRow, 'id' | 'created_at'> | undefined;
 }
 
 /** A page of what the rows stand for. */
-export interface Listed<T, R> {
+export interface Listed<T> {
   readonly items: T[];
-  readonly last: R | undefined;
-  readonly isCut: boolean;
+  readonly next: Page<T>['next'];
 }
 
-/** The rows of a page, in the order of `sizes`. `read` gives those of these ids, in any order. */
+/** The rows of a page, in the order of `sizes`, which are at most `limit`. `read` gives those of these ids, in any order. */
 export async function readPage<R extends { readonly id: string }>(
-  sizes: readonly { readonly id: string; readonly bytes: number | null }[],
-  read: (ids: readonly string[]) => Promise<R[]>,
+  sizes: readonly SizedRow[],
+  limit: number,
+  read: (ids: readonly string[]) => Promise<readonly R[]>,
 ): Promise<Page<R>> {
   let bytes = 0;
   const over = sizes.findIndex((row, index) => {
-    bytes += row.bytes ?? 0;
+    bytes += row.bytes;
     return index > 0 && bytes > PAGE_BYTES;
   });
-  const ids = sizes.slice(0, over < 0 ? sizes.length : over).map(({ id }) => id);
+  const kept = over < 0 ? sizes : sizes.slice(0, over);
+  const ids = kept.map(({ id }) => id);
   const found = new Map((ids.length === 0 ? [] : await read(ids)).map((row) => [row.id, row]));
-  // One that was removed in between is left out.
-  return { rows: ids.flatMap((id) => found.get(id) ?? []), isCut: over >= 0 };
+  return {
+    rows: ids.flatMap((id) => found.get(id) ?? []),
+    next: over >= 0 || sizes.length >= limit ? kept.at(-1) : undefined,
+  };
 }

@@ -1,6 +1,6 @@
 // How tasks are kept. The statements of the hot path are written out once; lists are built as asked.
 import type { OutputStream } from '../events/schema.js';
-import { byteLength, metadataValue, olderThan } from '../store/filters.js';
+import { byteLength, byteLengths, metadataValue, olderThan } from '../store/filters.js';
 import { type Page, readPage } from '../store/page.js';
 import type { TaskRow } from '../store/schema.js';
 import type { Statement, Store } from '../store/store.js';
@@ -91,8 +91,11 @@ export class TaskRepository {
   /** Newest first, without outputs. */
   async list(filter: TaskFilter): Promise<Page<TaskRow>> {
     const { query: store } = this.#store;
-    const bytes = byteLength('arguments').as('bytes');
-    let query = store.selectFrom('tasks').select(['id', bytes]).where('session', '=', filter.session);
+    const bytes = byteLengths('arguments', 'metadata', 'constraints', 'ending', 'usage').as('bytes');
+    let query = store
+      .selectFrom('tasks')
+      .select(['id', 'created_at', bytes])
+      .where('session', '=', filter.session);
     if (filter.status) query = query.where('status', 'in', filter.status);
     if (filter.tool) query = query.where('tool', 'in', filter.tool);
     if (filter.createdAfter !== undefined) query = query.where('created_at', '>', filter.createdAfter);
@@ -103,7 +106,7 @@ export class TaskRepository {
       .orderBy('id', 'desc')
       .limit(filter.limit)
       .execute();
-    return readPage(sizes, async (ids) => {
+    return readPage(sizes, filter.limit, async (ids) => {
       const rows = await store.selectFrom('tasks').select(LISTED).where('id', 'in', ids).execute();
       return rows.map((row) => ({ ...row, outputs: null }));
     });

@@ -114,7 +114,7 @@ export async function taskRoutes(
       const session = await sessions.find(request.principal, request.params.sessionId);
       const { values, ...page } = listRequest(request.query);
       const filter = { session: session.id, status: values.status, tool: values.tool, ...page };
-      return toPage(await tasks.list(filter, session.session_id), page.limit);
+      return toPage(await tasks.list(filter, session.session_id));
     },
   );
 

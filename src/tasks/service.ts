@@ -170,10 +170,10 @@ export class Tasks {
     });
   }
 
-  async list(filter: TaskFilter, sessionId: string): Promise<Listed<Task, TaskRow>> {
-    const { rows, isCut } = await this.#options.repository.list(filter);
+  async list(filter: TaskFilter, sessionId: string): Promise<Listed<Task>> {
+    const { rows, next } = await this.#options.repository.list(filter);
     const items = rows.map((row) => taskRecord(row, sessionId, this.#queueOf(row.id)));
-    return { items, last: rows.at(-1), isCut };
+    return { items, next };
   }
 
   /** Ends a task as `cancelled`; resolves when its processes are gone. Throws KillPending when that takes too long. */

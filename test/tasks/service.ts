@@ -321,6 +321,19 @@ before = size(); time.sleep(.2); print(size() == before)`,
       sessions,
     );
     t.ok(found.length > 1);
+
+    const labels = Object.fromEntries(Array.from({ length: 60 }, (_, n) => [`l${n}`, '€'.repeat(4096)]));
+    const labelled: string[] = [];
+    for (let n = 0; n < 7; n += 1) {
+      const task = await world.run(sessionId, 'echo', { message: 'm' }, { metadata: labels });
+      labelled.unshift(task.taskId);
+    }
+    const shown = await allPages<Task>(world, `/v1/sessions/${sessionId}/tasks?tool=echo`);
+    t.same(
+      shown.flat().map(({ taskId }) => taskId),
+      labelled,
+    );
+    t.ok(shown.length > 1, 'labels count as well');
   });
 
   t.test('arguments are checked by the tool’s schema, with the place of each mistake', async (t) => {
