@@ -1,13 +1,18 @@
-// Looks after the limits that the kernel does not hold for one sandbox: its memory where there is no cgroup, its disk
-// where the workspace has no quota and no image. It looks only while programs run, and after them once more.
+// Looks after the limits that the kernel does not hold for one sandbox: its memory where there is no cgroup, what sockets
+// hold beside it, its disk where the workspace has no quota and no image. It looks only while programs run, and after them
+// once more.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type DiskUse, kernelDiskUse, type WorkspaceDisk } from './limits/disk.js';
 import type { ProgramExec } from './program-exec.js';
 import { type ExecEnd, FileError, type SandboxLimits } from './sandbox.js';
+import { uncountedSocketBytes } from './socket-memory.js';
 import type { WorkspaceMeter } from './workspace-meter.js';
 
 const MEMORY_EVERY_MS = 200;
 const DISK_EVERY_MS = 500;
+/** What sockets may hold beside the memory limit. The kernel refuses more than half of that where it counts them apart
+ *  (cgroup v1), yet lets each of them have a little. */
+const SOCKETS_SHARE = 0.5;
 /** A look that took long is not taken again before so many times as long: watching costs at most a tenth of a core. */
 const PATIENCE = 10;
 /** With less than this left a workspace is full. */
@@ -41,6 +46,7 @@ export class LimitWatch {
   async watch(exec: ProgramExec, ended: Promise<ExecEnd>): Promise<ExecEnd> {
     this.#programs.add(exec);
     if (!this.options.hasCgroup) this.#loop('memory', () => this.#lookAtMemory(), MEMORY_EVERY_MS);
+    this.#loop('sockets', () => this.#lookAtSockets(), MEMORY_EVERY_MS);
     if (this.#isWatched) {
       this.#isStale = true;
       this.#loop('disk', () => this.#lookAtDisk(), DISK_EVERY_MS);
@@ -120,6 +126,26 @@ export class LimitWatch {
       } else if (!biggest || usedBytes > biggest.usedBytes) biggest = { exec, usedBytes };
     }
     if (total > memoryBytes) biggest?.exec.exceed('outOfMemory', { peakBytes: total });
+    return this.#programs.size > 0;
+  }
+
+  /** Programs of one network share its sockets: nobody knows whose a connection is that none has accepted. */
+  async #lookAtSockets(): Promise<boolean> {
+    const { limits, hasCgroup } = this.options;
+    const networks = new Map<number, ProgramExec[]>();
+    for (const exec of this.#programs) {
+      if (!exec.group) continue;
+      const most = (exec.memoryBytes ?? limits.memoryBytes) * SOCKETS_SHARE;
+      const peakBytes = exec.group.socketBytes();
+      if (peakBytes > most) exec.exceed('outOfMemory', { peakBytes });
+      const { agentPid } = exec.group;
+      networks.set(agentPid, [...(networks.get(agentPid) ?? []), exec]);
+    }
+    for (const [agentPid, programs] of networks) {
+      const peakBytes = await uncountedSocketBytes(agentPid, { all: !hasCgroup });
+      if (peakBytes <= limits.memoryBytes * SOCKETS_SHARE) continue;
+      for (const exec of programs) exec.exceed('outOfMemory', { peakBytes });
+    }
     return this.#programs.size > 0;
   }
 

@@ -132,6 +132,11 @@ export class ProgramExec implements Exec {
     return this.#mayStart;
   }
 
+  /** Known once it was given a process. */
+  get group(): ProgramGroup | null {
+    return this.#host?.group ?? null;
+  }
+
   /** The request is on its way. */
   begin(host: ProgramHost): void {
     this.#host = host;

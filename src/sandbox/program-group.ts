@@ -4,7 +4,11 @@ import type { ChildGroup, LimitGroup } from './limits/limits.js';
 import { descendants, keeperAndMain } from './members.js';
 
 export class ProgramGroup {
-  private constructor(private readonly group: ChildGroup) {}
+  private constructor(
+    private readonly group: ChildGroup,
+    /** On the host: a process in the network of the program. */
+    readonly agentPid: number,
+  ) {}
 
   /** For a process that waits for its program in the sandbox of `parent`; `keeperPid` is what the agent calls its keeper. */
   static async create(
@@ -17,7 +21,7 @@ export class ProgramGroup {
     const members = parent.ownProcesses() ?? descendants(sandbox.agentPid);
     const kept = keeperAndMain(members, keeperPid, sandbox);
     if (kept) await group.adopt([kept.main], kept.keeper);
-    return new ProgramGroup(group);
+    return new ProgramGroup(group, sandbox.agentPid);
   }
 
   /** How many processes there are, as far as the kernel counts them for us. */
@@ -27,6 +31,10 @@ export class ProgramGroup {
 
   limitMemory(bytes: number): Promise<void> {
     return this.group.limitMemory(bytes);
+  }
+
+  socketBytes(): number {
+    return this.group.socketBytes();
   }
 
   oomKills(): number {

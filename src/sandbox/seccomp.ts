@@ -90,21 +90,47 @@ const JUDGED_CALLS = {
   personality: [135, 92],
   ioctl: [16, 29],
   socket: [41, 198],
+  socketpair: [53, 199],
   setsockopt: [54, 208],
+  // Contexts come out of one pool of the whole host (fs.aio-max-nr), which a session could use up.
+  io_setup: [206, 0],
 } as const;
+const ABSENT_CALLS = new Set(['clone3', 'io_setup']);
 
 const CLONE_NEW_ANY = 0x7e020000;
 const TIOCSTI = 0x5412;
 const TIOCLINUX = 0x541c;
 const AF = { UNIX: 1, INET: 2, INET6: 10, NETLINK: 16 } as const;
 const NETLINK_ROUTE = 0;
+/** Any, ICMP, TCP, UDP and ICMPv6. Others (MPTCP, SCTP, UDP-Lite …) are little used and load modules of the kernel. */
+const USUAL_PROTOCOLS = [0, 1, 6, 17, 58];
+
+// Options by their level. Memory in socket buffers is the kernel's, and not all of it is counted for somebody. A size is a
+// hint that the kernel itself cuts without a word, so a program that gives one is told that all is well and keeps the
+// usual size; SO_RCVLOWAT makes buffers grow as well.
 const SOL_SOCKET = 1;
-const SO_SNDBUF = 7;
-const SO_RCVBUF = 8;
+const SIZES = { SO_SNDBUF: 7, SO_RCVBUF: 8, SO_RCVLOWAT: 18 };
+// Programs of the kernel's that socket buffers are filtered with are kept twice, once uncounted.
+const FILTERS = {
+  SO_ATTACH_FILTER: 26,
+  SO_ATTACH_BPF: 50,
+  SO_ATTACH_REUSEPORT_CBPF: 51,
+  SO_ATTACH_REUSEPORT_EBPF: 52,
+};
+// Multicast groups are uncounted, thousands of them for one socket, and lead nowhere on loopback.
+const SOL_IP = 0;
+const JOIN = { MCAST_JOIN_GROUP: 42, MCAST_JOIN_SOURCE_GROUP: 46, MCAST_MSFILTER: 48 };
+const JOIN_IP = { ...JOIN, IP_ADD_MEMBERSHIP: 35, IP_ADD_SOURCE_MEMBERSHIP: 39, IP_MSFILTER: 41 };
+const SOL_IPV6 = 41;
+const JOIN_IPV6 = { ...JOIN, IPV6_JOIN_GROUP: 20, IPV6_JOIN_ANYCAST: 27 };
+// Labels come out of one pool of the whole host.
+const IPV6_FLOWLABEL_MGR = 32;
 const X32_BIT = 0x40000000;
 
 const EPERM = 1;
+const ENODEV = 19;
 const ENOSYS = 38;
+const EPROTONOSUPPORT = 93;
 const EAFNOSUPPORT = 97;
 
 // `struct seccomp_data`; arguments are 64 bit wide, little-endian, and the kernel looks only at the low half of those used here.
@@ -133,7 +159,7 @@ export function seccompFilter(arch: NodeJS.Architecture, options: { sockets: boo
     // The x32 calls have numbers of their own, so all of them go.
     ...(arch === 'x64' ? [jump(BPF.jumpAtLeast, X32_BIT, 'no such call')] : []),
     ...Object.entries(JUDGED_CALLS).map(([name, numbers]) =>
-      jump(BPF.jumpEqual, numbers[column], name === 'clone3' ? 'no such call' : name),
+      jump(BPF.jumpEqual, numbers[column], ABSENT_CALLS.has(name) ? 'no such call' : name),
     ),
     ...Object.values(DENIED_CALLS).flatMap((numbers) => {
       const number = numbers[column];
@@ -170,19 +196,14 @@ export function seccompFilter(arch: NodeJS.Architecture, options: { sockets: boo
     'typing into a terminal',
     verdict(VERDICT.errno(EPERM)),
 
-    // Memory in socket buffers is the kernel's: without control groups nothing else bounds it. A size is a hint that the
-    // kernel itself cuts without a word, so a program that gives one is told that all is well and keeps the usual size.
-    'setsockopt',
-    load(OFFSET.arg1),
-    jump(BPF.jumpEqual, SOL_SOCKET, 'socket option'),
+    ...socketOptions(),
+
+    'socketpair',
+    load(OFFSET.arg0),
+    jump(BPF.jumpEqual, AF.UNIX, 'pair'),
+    verdict(VERDICT.errno(EAFNOSUPPORT)),
+    'pair',
     verdict(VERDICT.allow),
-    'socket option',
-    load(OFFSET.arg2),
-    jump(BPF.jumpEqual, SO_SNDBUF, 'buffer size'),
-    jump(BPF.jumpEqual, SO_RCVBUF, 'buffer size'),
-    verdict(VERDICT.allow),
-    'buffer size',
-    verdict(VERDICT.errno(0)),
 
     'socket',
     ...(options.sockets ? usualSockets() : []),
@@ -191,16 +212,56 @@ export function seccompFilter(arch: NodeJS.Architecture, options: { sockets: boo
   return assemble(program);
 }
 
+function socketOptions(): (Instruction | string)[] {
+  const each = (options: Readonly<Record<string, number>>, target: string) =>
+    Object.values(options).map((option) => jump(BPF.jumpEqual, option, target));
+  return [
+    'setsockopt',
+    load(OFFSET.arg1),
+    jump(BPF.jumpEqual, SOL_SOCKET, 'socket option'),
+    jump(BPF.jumpEqual, SOL_IP, 'IP option'),
+    jump(BPF.jumpEqual, SOL_IPV6, 'IPv6 option'),
+    verdict(VERDICT.allow),
+    'socket option',
+    load(OFFSET.arg2),
+    ...each(SIZES, 'size'),
+    ...each(FILTERS, 'option not permitted'),
+    verdict(VERDICT.allow),
+    'IP option',
+    load(OFFSET.arg2),
+    ...each(JOIN_IP, 'group'),
+    verdict(VERDICT.allow),
+    'IPv6 option',
+    load(OFFSET.arg2),
+    ...each(JOIN_IPV6, 'group'),
+    jump(BPF.jumpEqual, IPV6_FLOWLABEL_MGR, 'option not permitted'),
+    verdict(VERDICT.allow),
+    'size',
+    verdict(VERDICT.errno(0)),
+    'group',
+    verdict(VERDICT.errno(ENODEV)),
+    'option not permitted',
+    verdict(VERDICT.errno(EPERM)),
+  ];
+}
+
 function usualSockets(): (Instruction | string)[] {
   return [
     load(OFFSET.arg0),
     jump(BPF.jumpEqual, AF.UNIX, 'usual socket'),
-    jump(BPF.jumpEqual, AF.INET, 'usual socket'),
-    jump(BPF.jumpEqual, AF.INET6, 'usual socket'),
+    jump(BPF.jumpEqual, AF.INET, 'internet'),
+    jump(BPF.jumpEqual, AF.INET6, 'internet'),
     jump(BPF.jumpEqual, AF.NETLINK, 'netlink'),
     verdict(VERDICT.errno(EAFNOSUPPORT)),
     'usual socket',
     verdict(VERDICT.allow),
+    'internet',
+    load(OFFSET.arg2),
+    ...USUAL_PROTOCOLS.map((protocol) => jump(BPF.jumpEqual, protocol, 'usual protocol')),
+    verdict(VERDICT.errno(EPROTONOSUPPORT)),
+    'usual protocol',
+    verdict(VERDICT.allow),
+    // How many there may be is for the keeper to say (`netlink.py`).
     'netlink',
     load(OFFSET.arg2),
     jump(BPF.jumpEqual, NETLINK_ROUTE, 'usual netlink'),

@@ -44,6 +44,8 @@ for (const arch of ['x64', 'arm64'] as const) {
     ioctl: [16, 29],
     socket: [41, 198],
     setsockopt: [54, 208],
+    socketpair: [53, 199],
+    io_setup: [206, 0],
   };
   const filter = seccompFilter(arch, { sockets: true });
   const ask = (number: number, ...args: number[]) => judge(filter, AUDIT_ARCH[arch], number, args);
@@ -86,6 +88,12 @@ for (const arch of ['x64', 'arm64'] as const) {
       t.equal(askAbout('socket', family!, 1, 0), EAFNOSUPPORT);
     t.equal(askAbout('socket', netlink!, 3, 0), ALLOW, 'NETLINK_ROUTE');
     t.equal(askAbout('socket', netlink!, 3, 12), EAFNOSUPPORT, 'NETLINK_NETFILTER');
+    for (const protocol of [0, 6, 17]) t.equal(askAbout('socket', inet!, 1, protocol), ALLOW);
+    for (const protocol of [132, 136, 262]) {
+      t.equal(askAbout('socket', inet6!, 1, protocol), errno(93), `protocol ${protocol}`);
+    }
+    t.equal(askAbout('socketpair', unix!, 1, 0), ALLOW);
+    for (const family of [inet, netlink, 30]) t.equal(askAbout('socketpair', family!, 1, 0), EAFNOSUPPORT);
     const withoutSockets = seccompFilter(arch, { sockets: false });
     for (const family of [unix, inet, inet6, netlink]) {
       t.equal(judge(withoutSockets, AUDIT_ARCH[arch], call.socket[column]!, [family!, 1, 0]), EAFNOSUPPORT);
@@ -96,12 +104,22 @@ for (const arch of ['x64', 'arm64'] as const) {
     const [socketLevel, tcpLevel, reuseAddress, sendBuffer, receiveBuffer] = [1, 6, 2, 7, 8];
     t.equal(askAbout('setsockopt', 3, socketLevel!, sendBuffer!), errno(0));
     t.equal(askAbout('setsockopt', 3, socketLevel!, receiveBuffer!), errno(0));
+    t.equal(askAbout('setsockopt', 3, socketLevel!, 18), errno(0), 'SO_RCVLOWAT');
     t.equal(askAbout('setsockopt', 3, socketLevel!, reuseAddress!), ALLOW);
     t.equal(
       askAbout('setsockopt', 3, tcpLevel!, sendBuffer!),
       ALLOW,
       'the same number means something else there',
     );
+  });
+
+  t.test(`on ${arch} what sockets keep of the kernel's memory is not to be had`, async (t) => {
+    for (const option of [26, 50, 51, 52]) t.equal(askAbout('setsockopt', 3, 1, option), EPERM);
+    for (const option of [35, 39, 41, 42, 46, 48]) t.equal(askAbout('setsockopt', 3, 0, option), errno(19));
+    for (const option of [20, 27, 42, 46, 48]) t.equal(askAbout('setsockopt', 3, 41, option), errno(19));
+    t.equal(askAbout('setsockopt', 3, 41, 32), EPERM, 'flow labels');
+    t.equal(askAbout('setsockopt', 3, 41, 26), ALLOW, 'IPV6_V6ONLY');
+    t.equal(askAbout('io_setup', 1), ENOSYS);
   });
 
   t.test(`on ${arch} personality and terminal input are narrowed`, async (t) => {

@@ -9,6 +9,9 @@ import { type ChildGroup, type Limiter, type LimitGroup, SANDBOXES_CPU_WEIGHT } 
 import type { CgroupPlace } from './place.js';
 
 const CPU_PERIOD_US = 100_000;
+/** What the buffers of TCP and UDP sockets may hold, of the memory limit and beside it: v1 counts them apart. A program that
+ *  would hold more finds them full, and is not ended. */
+const SOCKETS_SHARE = 0.25;
 /** Of every process and every group, unless told otherwise. */
 const DEFAULT_CPU_SHARES = 1024;
 /** What a sandbox is held to, in its own group. */
@@ -131,6 +134,7 @@ class V1Members {
   }
 
   async limitMemory(bytes: number): Promise<void> {
+    await this.limitSockets(Math.floor(bytes * SOCKETS_SHARE));
     const memory = this.file('memory', 'memory.limit_in_bytes')!;
     // Memory with swap; missing where the kernel does not count swap.
     const withSwap = this.file('memory', 'memory.memsw.limit_in_bytes')!;
@@ -144,6 +148,11 @@ class V1Members {
       await limitSwap();
       await tell(memory, bytes);
     }
+  }
+
+  /** Null sets no limit. The kernel counts only for groups in which one was written. */
+  protected async limitSockets(bytes: number | null): Promise<void> {
+    await tell(this.file('memory', 'memory.kmem.tcp.limit_in_bytes')!, bytes ?? -1).catch(ignoreMissing);
   }
 
   get memberPaths(): ReadonlyMap<string, string> {
@@ -183,11 +192,12 @@ class V1Group extends V1Members implements LimitGroup {
 
   async usage() {
     const used = this.number('memory', 'memory.usage_in_bytes');
+    const inSockets = this.number('memory', 'memory.kmem.tcp.usage_in_bytes') ?? 0;
     // Page cache that the kernel drops first is no use of the sandbox's.
     const reclaimable = this.number('memory', 'memory.stat', 'total_inactive_file') ?? 0;
     const [cpuMs, processes] = [this.cpuMs(), this.number('pids', 'pids.current')];
     return {
-      ...(used === undefined ? {} : { memoryBytes: Math.max(0, used - reclaimable) }),
+      ...(used === undefined ? {} : { memoryBytes: Math.max(0, used - reclaimable) + inSockets }),
       ...(cpuMs === undefined ? {} : { cpuMs }),
       ...(processes === undefined ? {} : { processes }),
     };
@@ -217,7 +227,9 @@ class V1Program extends V1Members implements ChildGroup {
 
   async make(memoryBytes?: number): Promise<void> {
     await this.group.make();
-    if (memoryBytes !== undefined) await this.limitMemory(memoryBytes);
+    // Without one of its own, that of the sandbox holds.
+    if (memoryBytes === undefined) await this.limitSockets(null);
+    else await this.limitMemory(memoryBytes);
   }
 
   processes(): number[] {
@@ -225,7 +237,11 @@ class V1Program extends V1Members implements ChildGroup {
   }
 
   async memoryUsed(): Promise<number> {
-    return this.number('memory', 'memory.usage_in_bytes') ?? 0;
+    return (this.number('memory', 'memory.usage_in_bytes') ?? 0) + this.socketBytes();
+  }
+
+  socketBytes(): number {
+    return this.number('memory', 'memory.kmem.tcp.usage_in_bytes') ?? 0;
   }
 
   oomKills(): number {

@@ -205,6 +205,10 @@ class V2Program implements ChildGroup {
     return readNumber(join(this.path, 'memory.current')) ?? 0;
   }
 
+  socketBytes(): number {
+    return 0;
+  }
+
   oomKills(): number {
     return readNumber(join(this.path, 'memory.events'), 'oom_kill') ?? 0;
   }

@@ -46,6 +46,8 @@ export interface ChildGroup {
   processes(): number[] | null;
   /** Memory of all members now; where it is added up, exact only when it is more than `bytes`. */
   memoryUsed(bytes: number): Promise<number>;
+  /** Memory in socket buffers, where it is counted and does not count towards the limit (v1). */
+  socketBytes(): number;
   /** More than 0 when the kernel killed for memory in here; v2 counts a process twice. */
   oomKills(): number;
   usage(): Promise<{ cpuMs?: number; peakMemoryBytes?: number }>;

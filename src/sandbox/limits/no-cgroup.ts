@@ -64,6 +64,10 @@ class ProcessTree implements LimitGroup, ChildGroup {
     return roughly <= bytes ? roughly : sum(await Promise.all(members.map(({ pid }) => memoryOf(pid))));
   }
 
+  socketBytes(): number {
+    return 0;
+  }
+
   oomKills(): number {
     return 0;
   }

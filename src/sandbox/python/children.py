@@ -8,6 +8,7 @@ import sys
 import confine
 import keeper
 import loaded
+import netlink
 import plain_json
 import program
 
@@ -51,9 +52,12 @@ def _become_keeper(config, stdin, stdout, stderr, go, control, report):
         confine.adopt_orphans()
     confine.drop_privileges(config.seccomp_filter)
     confine.set_dumpable(False)
+    asked = netlink.listen()
 
     def become_program():
         os.close(control)
+        if asked is not None:
+            os.close(asked)
         _wait_for_request(go, report, config.preload_when_used)
 
     pid = fork(become_program, report)
@@ -61,7 +65,7 @@ def _become_keeper(config, stdin, stdout, stderr, go, control, report):
     for fd in (0, 1, 2):
         os.dup2(null, fd)
     os.close(go)
-    keeper.keep(pid, control, report)
+    keeper.keep(pid, control, report, asked)
 
 
 def _wait_for_request(go, report, preload_when_used):

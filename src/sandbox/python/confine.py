@@ -19,6 +19,8 @@ _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_CAPBSET_DROP = 4, 22, 24
 _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 36, 38, 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _SECCOMP_MODE_FILTER = 2
+_SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}
+_SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_FLAG_NEW_LISTENER = 1, 8
 _CAPABILITY_VERSION_3 = 0x20080522
 
 
@@ -88,6 +90,21 @@ def take_filter(seccomp_filter):
     program = _FilterProgram(len(seccomp_filter) // 8, ctypes.addressof(instructions))
     result = _libc.prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), ctypes.byref(program), 0, 0)
     _check(result, "seccomp")
+
+
+def take_listening_filter(seccomp_filter):
+    """A descriptor for what the filter hands over to whoever holds it."""
+    instructions = ctypes.create_string_buffer(seccomp_filter, len(seccomp_filter))
+    program = _FilterProgram(len(seccomp_filter) // 8, ctypes.addressof(instructions))
+    number = _SYS_SECCOMP.get(os.uname().machine, -1)
+    fd = _libc.syscall(
+        ctypes.c_long(number),
+        ctypes.c_ulong(_SECCOMP_SET_MODE_FILTER),
+        ctypes.c_ulong(_SECCOMP_FILTER_FLAG_NEW_LISTENER),
+        ctypes.byref(program),
+    )
+    _check(fd, "seccomp")
+    return fd
 
 
 def set_dumpable(dumpable):

@@ -7,18 +7,22 @@ import resource
 import select
 
 import plain_json
+from netlink import answer
 
 TERMINATE, KILL = b"t", b"k"
 
 
-def keep(main_pid, control, report):
-    """Never returns. `control` brings orders from the agent, its end means that the agent is gone."""
+def keep(main_pid, control, report, netlink=None):
+    """Never returns. `control` brings orders from the agent, its end means that the agent is gone; `netlink` brings the
+    program's wishes for sockets to the kernel (`netlink.py`)."""
     read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
     poll = select.poll()
     poll.register(read_end, select.POLLIN)
     poll.register(control, select.POLLIN)
+    if netlink is not None:
+        poll.register(netlink, select.POLLIN)
     main_status = None
     asked_to_end = False
     while main_status is None:
@@ -28,6 +32,9 @@ def keep(main_pid, control, report):
         for fd, _ in poll.poll():
             if fd == read_end:
                 os.read(read_end, 4096)
+                continue
+            if fd == netlink:
+                answer(netlink)
                 continue
             orders = os.read(control, 64)
             if not orders or KILL in orders:
