@@ -10,6 +10,7 @@ import {
   UnsupportedMediaType,
   ValidationFailed,
 } from '../errors.js';
+import { clip } from '../lib/clip.js';
 import { PROBLEM_TYPE, type Problem, problemTitle, problemType } from './problem-schema.js';
 
 /** The document for an error; WebSocket messages carry the same. */
@@ -28,6 +29,9 @@ export function problemDocument(error: PublicError, requestId: string): Problem 
     errors: [...error.errors],
   };
 }
+
+/** Characters of a path. */
+const MOST_SHOWN = 200;
 
 /** What the kernel says when a disk, or a user's share of it, is full. */
 const NO_SPACE = ['ENOSPC', 'EDQUOT'];
@@ -91,13 +95,13 @@ export function answerProblems(app: FastifyInstance): void {
     if (allowed.length === 0) return sendProblem(reply, nothingAt(request));
     const methods = [...new Set(allowed)].sort();
     reply.header('allow', methods.join(', '));
-    return sendProblem(reply, new MethodNotAllowed(request.method, clip(path), methods));
+    return sendProblem(reply, new MethodNotAllowed(request.method, clip(path, MOST_SHOWN), methods));
   });
 }
 
 /** What a path without a route is answered with. */
 export function nothingAt(request: FastifyRequest): NotFound {
-  return new NotFound(clip(pathOf(request)));
+  return new NotFound(clip(pathOf(request), MOST_SHOWN));
 }
 
 function pathOf(request: FastifyRequest): string {
@@ -112,8 +116,4 @@ function pathPattern(url: string): RegExp {
     )
     .join('/');
   return new RegExp(`^${source}/?$`);
-}
-
-function clip(text: string): string {
-  return text.length > 200 ? `${text.slice(0, 200)}…` : text;
 }

@@ -1,5 +1,6 @@
 // Turns what the schema validator found into words a caller can act on: where, what was given, what is wanted.
 import type { Violation } from '../errors.js';
+import { clip } from '../lib/clip.js';
 import { closest } from '../lib/closest.js';
 import { NO_NUL } from '../lib/typebox.js';
 import { CLIENT_ID_PATTERN } from '../sessions/schema.js';
@@ -16,6 +17,8 @@ export interface SchemaError {
 }
 
 const MAX_VIOLATIONS = 20;
+const MOST_SHOWN = 200;
+const shown = (text: string) => clip(text, MOST_SHOWN);
 
 const PATTERNS_IN_WORDS: Readonly<Record<string, string>> = {
   [CLIENT_ID_PATTERN]: 'must be 1 to 128 of A–Z a–z 0–9 . _ -, the first a letter or digit',
@@ -73,7 +76,7 @@ function toViolation(error: SchemaError, where: string): Violation {
       const name = String(params.additionalProperty);
       const value = (error.data as Record<string, unknown> | undefined)?.[name];
       return {
-        where: `${place}/${escapePointer(clip(name))}`,
+        where: `${place}/${escapePointer(shown(name))}`,
         given: preview(value),
         rule: unknownMember(name, error.parentSchema),
       };
@@ -160,17 +163,15 @@ function typeInWords(type: unknown): string {
 
 /** A short look at a value of any size and depth, without walking into it. */
 function preview(value: unknown): unknown {
-  if (typeof value === 'string') return clip(value);
+  if (typeof value === 'string') return shown(value);
   if (Array.isArray(value)) return `array of ${value.length}`;
   if (typeof value === 'object' && value !== null) {
     const names = Object.keys(value);
-    return clip(`object with ${names.length === 0 ? 'no members' : names.slice(0, 10).map(clip).join(', ')}`);
+    return shown(
+      `object with ${names.length === 0 ? 'no members' : names.slice(0, 10).map(shown).join(', ')}`,
+    );
   }
   return value;
-}
-
-function clip(text: string): string {
-  return text.length > 200 ? `${text.slice(0, 200)}…` : text;
 }
 
 function escapePointer(name: unknown): string {

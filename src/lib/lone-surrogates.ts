@@ -1,10 +1,13 @@
 // Half a surrogate pair can be written in JSON (`"\ud83d"`) and is no character: no encoding has it, so that the store and
 // programs would get another text than the client sent.
 
+import { clip } from './clip.js';
+
 /** Only so can JSON that is valid UTF-8 spell one. */
 const ESCAPED_SURROGATE = /\\u[dD][89a-fA-F]/;
 const MOST_SHOWN = 200;
 const LONE = /\p{Surrogate}/u;
+const ALL_LONE = /\p{Surrogate}/gu;
 
 /** One of these in a text; JSON Pointer, the text as far as it is shown, and what is wanted. */
 export interface LoneSurrogate {
@@ -44,13 +47,14 @@ function tell(place: Place, where: string, text: string): LoneSurrogate {
   let pointer = '';
   for (let each = place; each.parent; each = each.parent) pointer = `/${escaped(each.name)}${pointer}`;
   const rule = 'must be well-formed Unicode: no lone surrogates';
-  return { where: where + pointer || '/', given: clip(text), rule };
+  return { where: where + pointer || '/', given: spelled(text), rule };
 }
 
 function escaped(name: string): string {
-  return clip(name).replaceAll('~', '~0').replaceAll('/', '~1');
+  return spelled(name).replaceAll('~', '~0').replaceAll('/', '~1');
 }
 
-function clip(text: string): string {
-  return text.length > MOST_SHOWN ? `${text.slice(0, MOST_SHOWN)}…` : text;
+/** As it was written: a reply that held one itself could not be read by everybody. */
+function spelled(text: string): string {
+  return clip(text, MOST_SHOWN).replace(ALL_LONE, (half) => `\\u${half.charCodeAt(0).toString(16)}`);
 }

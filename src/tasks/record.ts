@@ -1,4 +1,5 @@
 // The row as the client sees it.
+import { clip } from '../lib/clip.js';
 import type { Metadata } from '../sessions/schema.js';
 import type { TaskRow } from '../store/schema.js';
 import type { Constraints, Ending, Task, TaskStatus, Usage } from './schema.js';
@@ -55,7 +56,7 @@ export function taskRecord(
 
 function shorten(value: unknown): unknown {
   if (typeof value === 'string') {
-    return value.length > SHOWN_ARGUMENT_CHARS ? `${value.slice(0, SHOWN_ARGUMENT_CHARS)}…` : value;
+    return clip(value, SHOWN_ARGUMENT_CHARS);
   }
   if (Array.isArray(value)) return value.map(shorten);
   if (value === null || typeof value !== 'object') return value;

@@ -1,4 +1,5 @@
 // What pip says, read line by line: its phases while it works, and afterwards what it did or why it did not.
+import { beginning } from '../lib/clip.js';
 import { isPackage } from './pip-report.js';
 import type { Progress } from './tool.js';
 
@@ -22,7 +23,7 @@ export function pipPhase(line: string): Progress | undefined {
   return {
     percentComplete: phase[1] === 'installed' ? 100 : null,
     stage: phase[1],
-    message: line.trim().slice(0, 200),
+    message: beginning(line.trim(), 200),
   };
 }
 
@@ -59,9 +60,8 @@ export function pipReason(stderr: string): string {
   const errors = lines
     .filter((line) => line.startsWith('ERROR: '))
     .map((line) => line.slice('ERROR: '.length));
-  return (errors.length > 0 ? errors : lines.filter((line) => line !== '').slice(-1))
-    .join(' ')
-    .slice(0, 2000);
+  const reason = (errors.length > 0 ? errors : lines.filter((line) => line !== '').slice(-1)).join(' ');
+  return beginning(reason, 2000);
 }
 
 /** The requirements that pip's reasons name. */

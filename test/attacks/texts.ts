@@ -19,6 +19,11 @@ interface Reply {
 /** Where NUL is a character like others: contents, and what a program reads. */
 const DATA = new Set(['code', 'stdin', 'contents', 'message']);
 
+/** In JSON.stringify's spelling, which writes whole pairs as they are. */
+const HALF_IN_JSON = /\\ud[89a-f]/;
+const spelled = (text: string) =>
+  text.replace(/\p{Surrogate}/gu, (half) => `\\u${half.charCodeAt(0).toString(16)}`);
+
 interface Operation {
   readonly method: string;
   readonly path: string;
@@ -86,7 +91,10 @@ t.test('texts', async (t) => {
       headers: { 'content-type': 'application/json', ...headers },
       body: Buffer.isBuffer(body) ? (body as never) : JSON.stringify(body),
     });
-    return { status: reply.status, body: (await reply.json()) as Reply['body'] };
+    const text = await reply.text();
+    if (HALF_IN_JSON.test(text.replaceAll('\\\\', '')))
+      t.fail(`the reply holds half a pair itself: ${text.slice(0, 500)}`);
+    return { status: reply.status, body: JSON.parse(text) as Reply['body'] };
   };
   const { body: document } = await world.call<Schema>('GET', '/openapi.json');
   const operations = operationsOf(document);
@@ -106,7 +114,7 @@ t.test('texts', async (t) => {
             tried += 1;
             const { status, body: problem } = await send(method, url, body);
             const where = problem.errors?.map((each) => each.where);
-            if (status !== 400 || !where?.includes(place))
+            if (status !== 400 || !where?.includes(spelled(place)))
               t.fail(`${method} ${path} ${place}: ${status} ${where}`);
           }
         }
@@ -123,6 +131,20 @@ t.test('texts', async (t) => {
       });
     },
   );
+
+  t.test('what is shown shortened is not cut within a character', async (t) => {
+    for (const before of ['', 'x']) {
+      const text = before + '\ud83d\ude00'.repeat(5000);
+      const { body } = await send('POST', `/v1/sessions/${sessionId}/tasks?wait=30`, {
+        tool: 'echo',
+        arguments: { message: text },
+      });
+      t.match(body, { outputs: { message: text }, arguments: { message: /^x?(\ud83d\ude00)+…$/u } });
+      t.equal((await send('POST', '/v1/sessions', { userId: text })).status, 400);
+      t.equal((await send('POST', '/v1/sessions', { [text]: 1 })).status, 400);
+      t.equal((await send('POST', '/v1/sessions', { language: text })).status, 400);
+    }
+  });
 
   t.test('no text that is kept and compared may hold NUL', async (t) => {
     for (const { method, path, schema } of operations) {
