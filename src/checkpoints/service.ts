@@ -1,7 +1,14 @@
 // Copies of a workspace: taken while the session is held still, whole or not there at all, and put into new sessions.
 
 import { type FileHandle, open } from 'node:fs/promises';
-import { CheckpointNotFound, OutOfDisk, PublicError, ShuttingDown, ValidationFailed } from '../errors.js';
+import {
+  CheckpointNotFound,
+  OutOfDisk,
+  PublicError,
+  ShuttingDown,
+  StoreUnavailable,
+  ValidationFailed,
+} from '../errors.js';
 import type { Journal } from '../events/journal.js';
 import { newId } from '../lib/ids.js';
 import { lastingController } from '../lib/lasting-controller.js';
@@ -174,7 +181,8 @@ export class Checkpoints {
     const id = newId('ckp');
     const startedAt = performance.now();
     const row = await this.#make(id, held, name, consistency).catch(async (error: unknown) => {
-      await this.#directory.remove(id);
+      // Whether its record is stored nobody knows: the next start looks, and keeps or removes it.
+      if (!isUnknown(error)) await this.#directory.remove(id);
       throw isDiskFull(error) ? new OutOfDisk(error) : error;
     });
     this.#options.log.info(
@@ -225,12 +233,23 @@ export class Checkpoints {
       details: JSON.stringify(details),
       last_used_at: createdAt,
     };
-    await journal.append(
-      { id: session.id, sessionId: session.session_id },
-      [{ type: 'checkpoint.created', data: { checkpointId: id, name, sizeBytes, sha256 } }],
-      { before: repository.insert(row) },
-    );
+    const event = {
+      type: 'checkpoint.created' as const,
+      data: { checkpointId: id, name, sizeBytes, sha256 },
+    };
+    await journal
+      .append({ id: session.id, sessionId: session.session_id }, [event], { before: repository.insert(row) })
+      .catch((error: unknown) => this.#storedInSpiteOf(error, id));
     return row;
+  }
+
+  /** Where the store could not say whether it took the record, the next read tells. Throws when it is not there, or when
+   *  that cannot be told either. */
+  async #storedInSpiteOf(error: unknown, id: string): Promise<void> {
+    if (!isUnknown(error)) throw error;
+    const isStored = await this.#options.repository.exists(id).catch(() => undefined);
+    if (isStored === undefined) throw error;
+    if (!isStored) throw new StoreUnavailable(error.cause, 'notStarted');
   }
 
   /** The archive, on disk under its name. */
@@ -354,4 +373,8 @@ function tooLarge(maxBytes: number): PublicError {
 function tooSmall(row: CheckpointRow, cause: FileError): ValidationFailed {
   const rule = `must leave room for the ${row.uncompressed_bytes} bytes of the checkpoint's files`;
   return Object.assign(new ValidationFailed([{ where: '/body/limits/diskMb', rule }]), { cause });
+}
+
+function isUnknown(error: unknown): error is StoreUnavailable {
+  return error instanceof StoreUnavailable && error.outcome === 'unknown';
 }

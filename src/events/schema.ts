@@ -30,7 +30,7 @@ export const SessionStateEvent = sessionEvent('session.state', 'SessionStateEven
 export const SessionExpiringEvent = sessionEvent('session.expiring', 'SessionExpiringEvent', {
   expiresAt: Timestamp(),
   because: stringEnum(['idle', 'lifetime']),
-  inSeconds: Type.Integer({ description: '60 or 10.' }),
+  inSeconds: Type.Integer({ description: 'Seconds until then. Told when 60 are left, and when 10 are.' }),
 });
 
 export const SessionNetworkEvent = sessionEvent('session.network', 'SessionNetworkEvent', {

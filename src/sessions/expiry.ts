@@ -26,10 +26,25 @@ export function expiryOf(session: Clocks, busy: boolean): Expiry | null {
 }
 
 /** Seconds before the end at which `session.expiring` is sent. */
-export const WARNINGS_SECONDS = [60, 10] as const;
+const WARNINGS_SECONDS = [60, 10] as const;
+/** An end that moves by less is the same end: clocks are compared in fractions of a millisecond. */
+const SAME_END_MS = 1_000;
 
-/** The warning that is due now and was not sent for this end yet, the nearest one when several are. */
-export function dueWarning(expiry: Expiry, now: number, sent: ReadonlySet<number>): number | null {
-  const due = WARNINGS_SECONDS.filter((seconds) => expiry.at - now <= seconds * 1000 && !sent.has(seconds));
-  return due.at(-1) ?? null;
+/** Which warnings were sent, each once for one end. Work moves the idle end and so brings warnings of its own; it does not
+ *  move the end of the lifetime. */
+export class EndWarnings {
+  #sentFor: Expiry | undefined;
+  #sent = new Set<number>();
+
+  /** Whether a warning is due now; from now on it counts as sent, and so do those that should have come before. */
+  take(expiry: Expiry, now: number): boolean {
+    const last = this.#sentFor;
+    const isSame = last?.because === expiry.because && Math.abs(last.at - expiry.at) < SAME_END_MS;
+    if (!isSame) this.#sent = new Set();
+    const due = WARNINGS_SECONDS.filter((seconds) => expiry.at - now <= seconds * 1000);
+    if (due.every((seconds) => this.#sent.has(seconds))) return false;
+    this.#sentFor = expiry;
+    for (const seconds of due) this.#sent.add(seconds);
+    return true;
+  }
 }

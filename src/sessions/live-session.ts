@@ -5,7 +5,7 @@ import type { Sandbox } from '../sandbox/sandbox.js';
 import type { SessionRow } from '../store/schema.js';
 import type { Statement } from '../store/store.js';
 import type { Lane } from '../tasks/lane.js';
-import { type Expiry, expiryOf } from './expiry.js';
+import { EndWarnings, type Expiry, expiryOf } from './expiry.js';
 import type { Limits, SessionState } from './schema.js';
 import { type SessionFacts, stateOf } from './states.js';
 
@@ -24,8 +24,10 @@ export class LiveSession {
   isKilling = false;
   /** An end that failed is not tried again before this time of the steady clock. */
   endPostponedUntil = 0;
+  /** How often its last checkpoint failed at an end that nobody asked for. */
+  failedEnds = 0;
   /** Warnings already sent for the end that is near. */
-  readonly warned = new Set<number>();
+  readonly warnings = new EndWarnings();
   /** About what is stored of it, as the journal last said. */
   #keptBytes: number;
   readonly #changeSinceMade: () => number;
@@ -82,11 +84,15 @@ export class LiveSession {
     return expiryOf({ ...this.row, created_at, last_active_at }, this.isBusy);
   }
 
+  isLifetimeOver(now: number): boolean {
+    const { expiry } = this;
+    return expiry?.because === 'lifetime' && expiry.at <= now;
+  }
+
   /** Work is what moves the idle clock. */
   worked(now: number): void {
     this.lastActiveAt = now;
     this.#changeSinceWork = clockChange(this.clocks);
-    this.warned.clear();
   }
 
   taskStarted(now: number): StateChange {
@@ -150,11 +156,12 @@ export class LiveSession {
     this.#facts = { ...this.#facts, ...facts };
     const from = this.#state;
     const to = stateOf(this.#facts);
-    this.row.state_reason = reason;
+    // Why it ends stays, whatever its last tasks do.
+    if (!(from === 'terminating' && to === 'terminating')) this.row.state_reason = reason;
     const statements = [
       {
         sql: 'update sessions set state = ?, state_reason = ?, last_active_at = ? where id = ?',
-        parameters: [to, reason, this.lastActiveAt, this.row.id],
+        parameters: [to, this.row.state_reason, this.lastActiveAt, this.row.id],
       },
     ];
     if (from === to) return { events: [], statements };

@@ -21,6 +21,7 @@ import { Lane } from '../tasks/lane.js';
 import { KILL_REPLY_MS } from '../tasks/live-task.js';
 import { egressOf, resolveNetwork, sandboxSpec } from './defaults.js';
 import { mergeLabels } from './labels.js';
+import { takeLastCheckpoint } from './last-checkpoint.js';
 import { LiveSession, type StateChange } from './live-session.js';
 import { LiveSessions } from './live-sessions.js';
 import { networkEvents } from './network-events.js';
@@ -172,7 +173,6 @@ export class Sessions {
         Object.assign(row, { [name]: before[name] });
       throw error;
     }
-    live.warned.clear();
     if (network) live.sandbox.setEgress(egressOf(network, this.#options.config));
     return this.get(principal, sessionId);
   }
@@ -226,34 +226,31 @@ export class Sessions {
       const { endTasks, repository, log } = this.#options;
       // An earlier try, or the last run of the service, came so far at least.
       const wasBegun = live.state === 'terminating';
+      let finalReason = reason;
       await this.#begin(live, 'terminating', live.terminating(reason, checkpointName));
       await live.exclusively(async () => {
         live.isKilling = true;
         await endTasks(live).finally(() => {
           live.isKilling = false;
         });
-        await this.#lastCheckpoint(live, checkpointName, wasBegun);
+        try {
+          const facts = { reason, checkpointName, wasBegun };
+          finalReason = await takeLastCheckpoint(live, facts, this.#options);
+        } catch (error) {
+          await this.#store(live, live.staying('checkpointFailed'));
+          throw error;
+        }
         await live.sandbox.remove();
       });
       await this.#store(live, {
-        events: [{ type: 'session.state', data: { from: 'terminating', to: 'terminated', reason } }],
+        events: [
+          { type: 'session.state', data: { from: 'terminating', to: 'terminated', reason: finalReason } },
+        ],
         statements: repository.end(live.row.id, 'terminated', reason, this.#now()),
       });
       this.#live.delete(live);
-      log.info({ sessionId: live.row.session_id, reason }, 'session ended');
+      log.info({ sessionId: live.row.session_id, reason: finalReason }, 'session ended');
     });
-  }
-
-  /** Once for an end: what is left of the workspace when it is tried again may be half removed. */
-  async #lastCheckpoint(live: LiveSession, name: string | null, wasBegun: boolean): Promise<void> {
-    if (name === null) return;
-    if (wasBegun && (await this.#options.repository.hasEndCheckpoint(live.row.id, name))) return;
-    try {
-      await this.#options.takeCheckpoint(live, name);
-    } catch (error) {
-      await this.#store(live, live.staying('checkpointFailed'));
-      throw error;
-    }
   }
 
   /** Keeps the session still while `work` looks at its tree: nothing starts, what runs is frozen. */

@@ -1,7 +1,6 @@
 // Looks after sessions by the clock: warns before an end, ends what has expired.
 import type { Journal } from '../events/journal.js';
 import type { Logger } from '../observability/logger.js';
-import { dueWarning } from './expiry.js';
 import type { LiveSession } from './live-session.js';
 import type { Sessions } from './service.js';
 
@@ -58,7 +57,11 @@ export class Sweeper {
     for (const live of this.#options.sessions.allLive) {
       if (live.endPostponedUntil > this.#steadyNow()) continue;
       if (live.isEndStuck) this.#end(live, live.row.state_reason ?? 'deleted', live.row.end_checkpoint);
-      else if (!live.isEnding) await this.#watchExpiry(live);
+      else if (!live.isEnding)
+        await this.#watchExpiry(live).catch((err: unknown) =>
+          // The others are looked at all the same.
+          this.#options.log.error({ err, sessionId: live.row.session_id }, 'expiry could not be told'),
+        );
     }
   }
 
@@ -83,13 +86,13 @@ export class Sweeper {
   async #warn(live: LiveSession): Promise<void> {
     const { expiry, row } = live;
     if (!expiry) return;
-    const warning = dueWarning(expiry, this.#now(), live.warned);
-    if (warning === null) return;
-    for (const seconds of [60, 10]) if (seconds >= warning) live.warned.add(seconds);
+    const now = this.#now();
+    if (!live.warnings.take(expiry, now)) return;
+    const inSeconds = Math.max(0, Math.round((expiry.at - now) / 1000));
     await this.#options.journal.append({ id: row.id, sessionId: row.session_id }, [
       {
         type: 'session.expiring',
-        data: { expiresAt: new Date(expiry.at).toISOString(), because: expiry.because, inSeconds: warning },
+        data: { expiresAt: new Date(expiry.at).toISOString(), because: expiry.because, inSeconds },
       },
     ]);
   }

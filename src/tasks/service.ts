@@ -107,6 +107,8 @@ export class Tasks {
     if (earlier) return this.#show({ row: earlier, sessionId });
 
     const live = await this.#options.sessions.findLive(principal, sessionId);
+    // It ends as soon as it can; what holds its end up must not be more work.
+    if (live.isLifetimeOver(this.#now())) throw new SessionEnded(sessionId, 'at the end of its lifetime');
     this.#options.requireRoom();
     if (!tool.addsNothing) this.#options.requireDisk();
     if (!tool.inService) requireIsolation(this.#options.driver);

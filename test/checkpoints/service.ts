@@ -13,6 +13,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { CheckpointRepository } from '../../src/checkpoints/repository.js';
+import { StoreUnavailable } from '../../src/errors.js';
 import { checkpointBench, principal } from '../helpers/checkpoints.js';
 import { until } from '../helpers/event-client.js';
 import { describeTree, treePrograms } from '../helpers/tree.js';
@@ -234,6 +236,45 @@ t.test('a failure at any point leaves no file and no record', async (t) => {
   bench.checkpoints.close();
   await t.rejects(taking, { code: 'SHUTTING_DOWN' });
   await nothingLeft('the service stops');
+});
+
+t.test('whether a record was stored that the store cannot tell of, a look tells', async (t) => {
+  const unknown = () => new StoreUnavailable(new Error('the answer is lost'), 'unknown');
+  let isStored = true;
+  const bench = await checkpointBench(t, {
+    journal: {
+      append: async (_key, _events, { before = [] } = {}) => {
+        if (isStored) await bench.store.write(before);
+        throw unknown();
+      },
+    },
+  });
+  const { live } = await bench.session();
+  const { checkpointId } = await bench.checkpoints.create(principal, live.row.session_id);
+  const { file } = await bench.checkpoints.openArchive(principal, checkpointId);
+  await file.close();
+  const files = readdirSync(bench.archives);
+
+  isStored = false;
+  await t.rejects(bench.checkpoints.create(principal, live.row.session_id), {
+    code: 'STORE_UNAVAILABLE',
+    outcome: 'notStarted',
+  });
+  t.same(readdirSync(bench.archives), files, 'nothing is left of one that was not stored');
+
+  const { exists } = CheckpointRepository.prototype;
+  t.teardown(() => {
+    CheckpointRepository.prototype.exists = exists;
+  });
+  CheckpointRepository.prototype.exists = () => Promise.reject(unknown());
+  await t.rejects(bench.checkpoints.create(principal, live.row.session_id), {
+    code: 'STORE_UNAVAILABLE',
+    outcome: 'unknown',
+  });
+  CheckpointRepository.prototype.exists = exists;
+  t.ok(readdirSync(bench.archives).length > files.length, 'kept until somebody can look');
+  await bench.checkpoints.start();
+  t.same(readdirSync(bench.archives), files);
 });
 
 t.test('a full disk of the service is OUT_OF_DISK', async (t) => {

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { dueWarning, expiryOf } from '../../src/sessions/expiry.js';
+import { EndWarnings, expiryOf } from '../../src/sessions/expiry.js';
 
 const session = {
   created_at: 1000,
@@ -22,11 +22,22 @@ t.test('a session without clocks never ends by itself', async (t) => {
   t.equal(expiryOf({ ...session, idle_timeout_seconds: null, max_lifetime_seconds: null }, false), null);
 });
 
-t.test('a warning is due once, 60 s and 10 s before; a late look gives the nearest only', async (t) => {
+t.test('a warning is due once, 60 s and 10 s before; a late look gives one only', async (t) => {
   const expiry = { at: 100_000, because: 'idle' } as const;
-  t.equal(dueWarning(expiry, 39_999, new Set()), null);
-  t.equal(dueWarning(expiry, 40_000, new Set()), 60);
-  t.equal(dueWarning(expiry, 50_000, new Set([60])), null);
-  t.equal(dueWarning(expiry, 90_000, new Set([60])), 10);
-  t.equal(dueWarning(expiry, 95_000, new Set()), 10);
+  const warnings = new EndWarnings();
+  const dueAt = [39_999, 40_000, 50_000, 89_999, 90_000, 95_000].filter((now) => warnings.take(expiry, now));
+  t.same(dueAt, [40_000, 90_000]);
+  const late = new EndWarnings();
+  t.ok(late.take(expiry, 95_000));
+  t.notOk(late.take(expiry, 96_000));
+});
+
+t.test('work brings warnings of a later idle end, and none of the same lifetime again', async (t) => {
+  const lifetime = { at: 100_000, because: 'lifetime' } as const;
+  const warnings = new EndWarnings();
+  t.ok(warnings.take(lifetime, 80_000));
+  for (let n = 0; n < 5; n += 1) t.notOk(warnings.take({ ...lifetime, at: 100_000 + n / 10 }, 81_000 + n));
+  const idle = { at: 90_000, because: 'idle' } as const;
+  t.ok(warnings.take(idle, 81_000), 'another end');
+  t.ok(warnings.take({ ...idle, at: 95_000 }, 82_000), 'an end that has moved');
 });

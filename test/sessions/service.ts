@@ -246,6 +246,24 @@ t.test('sessions', async (t) => {
     t.match(over, { stateReason: 'idle', lastCheckpointId: /^ckp_/ });
   });
 
+  t.test('after its lifetime a session takes no tasks, though its end is held up', async (t) => {
+    const { sessionId } = await world.session({ maxLifetimeSeconds: 4, limits: { diskMb: 16 } });
+    const sparse = 'for n in range(5): open(f"sparse{n}", "wb").truncate(15 << 20)';
+    t.match(await world.python(sessionId, sparse), { status: 'success' });
+    await until(async () => {
+      const { body } = await world.call<Session>('GET', `/v1/sessions/${sessionId}`);
+      return body.stateReason === 'checkpointFailed';
+    });
+    const task = { tool: 'run.python', arguments: { code: 'print(1)' } };
+    t.match(await world.call('POST', `/v1/sessions/${sessionId}/tasks`, task), {
+      status: 409,
+      body: { code: 'SESSION_ENDED', detail: /at the end of its lifetime/ },
+    });
+    const events = await eventsOf(world, sessionId);
+    t.ok(events.filter(({ type }) => type === 'session.expiring').length <= 2, 'told once for each warning');
+    await world.call('DELETE', `/v1/sessions/${sessionId}?force=true`);
+  });
+
   t.test('the lifetime ends a session that works; its task ends as sessionEnded', async (t) => {
     const { sessionId } = await world.session({ maxLifetimeSeconds: 1, checkpointOnExpiry: false });
     const { taskId } = await world.submit(sessionId, 'run.python', SLEEP);
