@@ -41,17 +41,12 @@ t.test('so is the lifetime, as long as the service runs', async (t) => {
 });
 
 t.test('why a session ends is not overwritten by its last tasks', async (t) => {
-  const row = sessionRow();
-  const live = new LiveSession(
-    row,
-    {} as Sandbox,
-    new Lane({ ...row, places: new Places({ total: 1, perTenant: 1 }) }),
-  );
+  const { live } = liveSession({});
   live.taskStarted(1);
   live.terminating('lifetime', null);
   const { statements } = live.taskEnded(2);
-  t.equal(row.state_reason, 'lifetime');
+  t.equal(live.row.state_reason, 'lifetime');
   t.match(statements[0]?.parameters, ['terminating', 'lifetime']);
   live.staying('checkpointFailed');
-  t.equal(row.state_reason, 'checkpointFailed');
+  t.equal(live.row.state_reason, 'checkpointFailed');
 });
