@@ -23,6 +23,8 @@ import { boundReplies } from './http/reply-bounds.js';
 import { buildServer, type Server } from './http/server.js';
 import { countRequests, serviceRoutes } from './http/service-routes.js';
 import { addSharedSchemas } from './http/shared-schemas.js';
+import { StreamTokens } from './http/stream-tokens.js';
+import { tokenRoutes } from './http/token-routes.js';
 import { FreeSpace } from './observability/free-space.js';
 import type { Logger } from './observability/logger.js';
 import { Metrics } from './observability/metrics.js';
@@ -188,7 +190,10 @@ export async function buildApp(
   let closing: Promise<void> | undefined;
   let endings: Promise<void> | undefined;
   const hurry = new AbortController();
+  const tokens = new StreamTokens();
   guardAccess(server, {
+    tokens,
+    docsNeedKey: config.DOCS_ACCESS === 'key',
     apiKeys: config.API_KEYS,
     allowedHosts: config.ALLOWED_HOSTS,
     allowedOrigins: config.ALLOWED_ORIGINS,
@@ -226,6 +231,11 @@ export async function buildApp(
       runningTasks: sessions.runningTasks,
       ...admission.queues(tenant),
     }),
+  });
+  await server.register(tokenRoutes, {
+    prefix,
+    tokens,
+    findSession: (principal, sessionId) => sessions.locate(principal, sessionId),
   });
   await server.register(taskRoutes, { prefix, tasks, sessions, tools, submission: submission.union });
   await server.register(toolRoutes, { prefix, tools });

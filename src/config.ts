@@ -58,6 +58,11 @@ export const Settings = Type.Object({
     default: '',
     description: 'Comma-separated Origins of web pages that may call, besides our own.',
   }),
+  DOCS_ACCESS: stringEnum(['open', 'key'], {
+    default: 'open',
+    description:
+      'With API_KEYS: whether `/docs`, `/openapi.json` and `/asyncapi.json`, which describe the API and nothing of yours, are open to all or need a key.',
+  }),
   MAX_SESSIONS: Count(50, 'Sessions that may exist at once.', 1),
   MAX_QUEUED_TASKS: Count(100, 'Tasks that may wait in one session.', 1),
   MAX_TENANT_QUEUED_TASKS: Count(2000, 'Tasks that may wait in all sessions of one tenant.', 1),

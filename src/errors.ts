@@ -382,6 +382,22 @@ export class Unauthorized extends PublicError {
   }
 }
 
+export class TokenNotValid extends PublicError {
+  constructor() {
+    super('UNAUTHORIZED', 'This token has expired, or is not one of this service since its last start.', {
+      suggestion: 'Get a new one: POST /v1/sessions/{sessionId}/tokens with an API key.',
+    });
+  }
+}
+
+export class TokenNotAllowed extends PublicError {
+  constructor() {
+    super('TOKEN_NOT_ALLOWED', 'A token opens only the events of its session, to be read.', {
+      suggestion: 'Use an API key, from a server of yours and not from a page.',
+    });
+  }
+}
+
 export class HostNotAllowed extends PublicError {
   constructor(host: string) {
     super('HOST_NOT_ALLOWED', `The service does not answer to the name "${host}".`, {

@@ -26,6 +26,12 @@ const after = Type.Object({
   after: Type.Optional(
     Type.Integer({ minimum: 0, default: 0, description: 'The last event you have; 0 for all.' }),
   ),
+  token: Type.Optional(
+    Type.String({
+      description:
+        'Of `POST /v1/sessions/{sessionId}/tokens`, where the client can send no key: reads, and may send nothing.',
+    }),
+  ),
 });
 
 interface Channel {
@@ -106,7 +112,12 @@ export function asyncapiDocument({ problem }: { problem: TSchema }): Record<stri
     operations: Object.fromEntries(channels.flatMap(describeOperations)),
     components: {
       securitySchemes: {
-        apiKey: { type: 'http', scheme: 'bearer', description: 'One of API_KEYS; none is needed without.' },
+        apiKey: {
+          type: 'http',
+          scheme: 'bearer',
+          description:
+            'One of API_KEYS; none is needed without. A client that can set no header offers the subprotocols `codegen-worker.v1` and `codegen-worker.bearer.KEY`; the first is chosen.',
+        },
       },
       messages: Object.fromEntries(messages.map((schema) => [schema.$id, describeMessage(schema)])),
       schemas: Object.fromEntries(schemas.map((schema) => [schema.$id, asComponent(schema)])),

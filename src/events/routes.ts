@@ -4,7 +4,8 @@ import { Type } from '@sinclair/typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import Negotiator from 'negotiator';
 import type { WebSocket } from 'ws';
-import { TooManyReaders } from '../errors.js';
+import { SessionNotFound, TaskNotFound, TooManyReaders } from '../errors.js';
+import { chooseSubprotocol } from '../http/credentials.js';
 import { problemDocument, toPublicError } from '../http/problem.js';
 import { errorResponses } from '../http/problem-schema.js';
 import type { Server } from '../http/server.js';
@@ -63,7 +64,17 @@ const querystring = closed({
       description: 'JSON: when there is nothing yet, wait this many seconds for it.',
     }),
   ),
+  token: Type.Optional(
+    Type.String({
+      maxLength: 1100,
+      description:
+        'Of `POST /v1/sessions/{sessionId}/tokens`, for a browser’s EventSource or WebSocket, which can send no key.',
+    }),
+  ),
 });
+
+const security: Record<string, string[]>[] = [{ apiKey: [] }, { streamToken: [] }, {}];
+const config = { acceptsStreamToken: true };
 
 const headers = Type.Object({
   'last-event-id': Type.Optional(
@@ -102,7 +113,11 @@ export async function eventRoutes(app: Server, options: EventRoutesOptions): Pro
   ];
   for (const each of named) if (!app.getSchema(each.$id!)) app.addSchema(each);
   await app.register(websocket, {
-    options: { maxPayload: MAX_CLIENT_MESSAGE_BYTES, perMessageDeflate: false },
+    options: {
+      maxPayload: MAX_CLIENT_MESSAGE_BYTES,
+      perMessageDeflate: false,
+      handleProtocols: chooseSubprotocol,
+    },
     // Sockets are ended below, each with its last events; the plugin would cut them off.
     preClose: (done) => done(),
     // The socket has closed itself with the right code, e.g. 1009.
@@ -119,12 +134,21 @@ export async function eventRoutes(app: Server, options: EventRoutesOptions): Pro
   const taskChecks = checksOf(TASK_MESSAGES);
   const dashboardChecks = checksOf(DASHBOARD_MESSAGES);
 
+  /** A token sees one session; the others are not there. */
+  const isHidden = ({ principal }: FastifyRequest, { session }: View) =>
+    principal.onlyEventsOf !== undefined && principal.onlyEventsOf !== session.id;
   const sessionView = async (request: FastifyRequest): Promise<View> => {
     const { sessionId } = request.params as { sessionId: string };
-    return { session: await options.findSession(request.principal, sessionId) };
+    const view = { session: await options.findSession(request.principal, sessionId) };
+    if (isHidden(request, view)) throw new SessionNotFound(sessionId);
+    return view;
   };
-  const taskView = async (request: FastifyRequest): Promise<View> =>
-    options.findTask(request.principal, (request.params as { taskId: string }).taskId);
+  const taskView = async (request: FastifyRequest): Promise<View> => {
+    const { taskId } = request.params as { taskId: string };
+    const view = await options.findTask(request.principal, taskId);
+    if (isHidden(request, view)) throw new TaskNotFound(taskId);
+    return view;
+  };
 
   async function sendEvents(request: EventsRequest, reply: FastifyReply, view: View) {
     const { after = 0, limit = DEFAULT_PAGE, wait = 0 } = request.query;
@@ -198,7 +222,7 @@ export async function eventRoutes(app: Server, options: EventRoutesOptions): Pro
     );
   }
 
-  const schema = { tags: ['Events'], description, querystring, headers };
+  const schema = { tags: ['Events'], description, security, querystring, headers };
   const responses = {
     200: {
       description: 'A page of JSON, or the stream.',
@@ -212,6 +236,7 @@ export async function eventRoutes(app: Server, options: EventRoutesOptions): Pro
 
   app.route({
     method: 'GET',
+    config,
     // It would take a reader’s place and never give it back.
     exposeHeadRoute: false,
     url: '/sessions/:sessionId/events',
@@ -229,6 +254,7 @@ export async function eventRoutes(app: Server, options: EventRoutesOptions): Pro
 
   app.route({
     method: 'GET',
+    config,
     // It would take a reader’s place and never give it back.
     exposeHeadRoute: false,
     url: '/tasks/:taskId/events',
@@ -247,7 +273,8 @@ export async function eventRoutes(app: Server, options: EventRoutesOptions): Pro
     tags: ['Events'],
     description:
       'The stream that `…/events` gives to a client which prefers `text/event-stream`, at an address of its own: a generated client need not set a header. First what is stored after `after`, or after `Last-Event-ID`, then live.',
-    querystring: closed({ after: querystring.properties.after }),
+    security,
+    querystring: closed({ after: querystring.properties.after, token: querystring.properties.token }),
     headers,
   };
   const stream = {
@@ -274,6 +301,7 @@ export async function eventRoutes(app: Server, options: EventRoutesOptions): Pro
     app.get(
       url,
       {
+        config,
         exposeHeadRoute: false,
         schema: { ...streamed, operationId, summary, params, response: { ...stream, ...errors } },
       },

@@ -1,6 +1,6 @@
 // The WebSocket of a session's or a task's events: replay, the head, then live; stdin and cancel the other way.
 import type { WebSocket } from 'ws';
-import { PublicError, TaskNotFound, ValidationFailed } from '../errors.js';
+import { PublicError, TaskNotFound, TokenNotAllowed, ValidationFailed } from '../errors.js';
 import type { Principal } from '../lib/principal.js';
 import type { Logger } from '../observability/logger.js';
 import { handleMessages, type MessageChecks, type TaskMessage } from './client-messages.js';
@@ -96,6 +96,7 @@ async function obey(
   stdin: StdinOrder,
 ): Promise<void> {
   const { principal, tasks } = options;
+  if (principal.onlyEventsOf !== undefined) throw new TokenNotAllowed();
   const { taskId } = message;
   if (view.taskId !== undefined && taskId !== view.taskId) {
     const rule = `must be "${view.taskId}", the task of this socket`;

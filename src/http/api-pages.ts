@@ -26,7 +26,12 @@ described in \`asyncapi.json\`.`;
 const MUTATIONS = new Set(['POST', 'PUT', 'PATCH', 'DELETE']);
 
 /** What calls that are open to all are never refused with. */
-const ACCESS_CODES: readonly ErrorCode[] = ['UNAUTHORIZED', 'HOST_NOT_ALLOWED', 'ORIGIN_NOT_ALLOWED'];
+const ACCESS_CODES: readonly ErrorCode[] = [
+  'UNAUTHORIZED',
+  'HOST_NOT_ALLOWED',
+  'ORIGIN_NOT_ALLOWED',
+  'TOKEN_NOT_ALLOWED',
+];
 
 const IdempotencyKey = {
   type: 'string',
@@ -62,6 +67,12 @@ export async function buildApiPages(
             type: 'http',
             scheme: 'bearer',
             description: 'One of API_KEYS. Not needed when the service has none.',
+          },
+          streamToken: {
+            type: 'apiKey',
+            in: 'query',
+            name: 'token',
+            description: 'Of `POST /v1/sessions/{sessionId}/tokens`: reads the events of that session.',
           },
         },
       },

@@ -17,6 +17,7 @@ export const ERROR_EXAMPLES: Readonly<Record<ErrorCode, PublicError>> = {
   UNAUTHORIZED: new errors.Unauthorized(false),
   HOST_NOT_ALLOWED: new errors.HostNotAllowed('evil.example'),
   ORIGIN_NOT_ALLOWED: new errors.OriginNotAllowed('https://evil.example'),
+  TOKEN_NOT_ALLOWED: new errors.TokenNotAllowed(),
   NOT_FOUND: new errors.NotFound('/v1/sesions'),
   SESSION_NOT_FOUND: new errors.SessionNotFound(SESSION),
   TASK_NOT_FOUND: new errors.TaskNotFound(TASK),

@@ -50,6 +50,15 @@ const MUTATIONS: Record<string, (world: World, mark: string) => Promise<Prepared
       status: 200,
     };
   },
+  createToken: async (world) => {
+    const { sessionId } = await world.session();
+    return {
+      path: `/v1/sessions/${sessionId}/tokens`,
+      body: { ttlSeconds: 60 },
+      other: { body: { ttlSeconds: 61 } },
+      status: 201,
+    };
+  },
   deleteSession: async (world) => {
     const { sessionId } = await world.session();
     return {
