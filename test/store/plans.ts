@@ -1,4 +1,5 @@
 // How SQLite goes about every statement that the service really uses: none may read a whole table, for tables grow.
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { openDatabase } from '../../src/store/database.js';
@@ -34,6 +35,7 @@ t.test('no statement of the service reads a whole table', async (t) => {
     RETENTION_SECONDS: '1',
     SESSION_RETENTION_BYTES: '2000',
     STORE_RETENTION_BYTES: String(1024 * 1024),
+    CHECKPOINT_RETENTION_SECONDS: '1',
     CHECKPOINT_RETENTION_BYTES: String(1024 ** 3),
   });
   const { sessionId } = await world.session({ metadata: { team: 'a' } });
@@ -82,6 +84,8 @@ t.test('no statement of the service reads a whole table', async (t) => {
   await until(async () => (await world.call<Task>('GET', `/v1/tasks/${running.taskId}`)).body.startedAt);
   await world.restart();
   await until(async () => (await world.call('GET', `/v1/sessions/${gone.sessionId}`)).status === 404);
+  // The session ended more than a second before the first look.
+  await until(async () => (await readdir(join(world.dataDir, 'checkpoints'))).length === 0);
   for (const part of ['delete from "output"', 'sum("size_bytes")']) {
     await until(async () => [...seen].some((sql) => sql.includes(part)));
   }
