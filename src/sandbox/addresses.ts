@@ -32,12 +32,17 @@ const IPV4_PRIVATE = blockList('ipv4', [
 
 const IPV6_GLOBAL = blockList('ipv6', [['2000::', 3]]);
 
-/** Inside the global range: Teredo and other protocol assignments, and documentation. */
+/** Inside the global range: Teredo and other protocol assignments, and documentation; and inside the local one. */
 const IPV6_NEVER = blockList('ipv6', [
   ['2001::', 23],
   ['2001:db8::', 32],
   ['3fff::', 20],
-  ['fd00:ec2::254', 128],
+  // Metadata and other services of clouds' hosts: Amazon, Google, Oracle, Scaleway, Akamai (Linode).
+  ['fd00:ec2::', 32],
+  ['fd20:ce::254', 128],
+  ['fd00:c1::a9fe:a9fe', 128],
+  ['fd00:42::42', 128],
+  ['fd00:a9fe:a9fe::', 48],
 ]);
 
 const IPV6_PRIVATE = blockList('ipv6', [

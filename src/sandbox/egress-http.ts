@@ -65,8 +65,19 @@ export function forwardRequest({ request, response, upstream, target }: Forwardi
     setHost: false,
     headers: { ...endToEnd(request), ...framing(request), host: target.authority, connection: 'close' },
   });
+  let isAnswered = false;
   outgoing.on('error', () => fail(response));
+  // Also for an answer that is none: nobody asked for another protocol (101), and if it is named Node only closes.
+  outgoing.on('close', () => {
+    if (!isAnswered) fail(response);
+  });
   outgoing.on('response', (incoming) => {
+    isAnswered = true;
+    if (incoming.statusCode === 101) {
+      outgoing.destroy();
+      fail(response);
+      return;
+    }
     try {
       response.writeHead(incoming.statusCode ?? 502, { ...endToEnd(incoming), connection: 'close' });
     } catch {

@@ -3,7 +3,7 @@
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import { addressKind, canonicalAddress } from './addresses.js';
+import { type AddressKind, addressKind, canonicalAddress } from './addresses.js';
 import type { HostAndPort } from './egress-rules.js';
 
 export type LookUp = (host: string) => Promise<readonly string[]>;
@@ -63,6 +63,8 @@ export interface ResolveOptions {
   /** The service's own listening addresses, `host:port`. */
   readonly forbidden: readonly string[];
   readonly lookUp: LookUp;
+  /** Of this machine's interfaces; asked for each time, since they come and go. */
+  readonly ownAddresses?: readonly string[];
 }
 
 export interface Destination {
@@ -75,18 +77,21 @@ export interface Destination {
 /** The addresses of a host that may be connected to; throws `EgressRefused` when there are none. */
 export async function resolveDestination(
   { host, port }: HostAndPort,
-  { mayBePrivate, forbidden, lookUp }: ResolveOptions,
+  { mayBePrivate, forbidden, lookUp, ownAddresses = interfaceAddresses() }: ResolveOptions,
 ): Promise<Destination> {
   const answers = isIP(host) !== 0 ? [host] : await lookUp(host).catch(() => []);
   if (answers.length === 0) throw new EgressRefused('the name has no address');
   const reachable = answers.filter((address) => {
-    const kind = addressKind(address);
+    const kind = kindFromHere(address, ownAddresses);
     return kind === 'public' || (kind === 'private' && mayBePrivate);
   });
   if (reachable.length === 0) throw new EgressRefused('the address is private, link-local or reserved');
   const addresses = reachable.filter((address) => !isForbidden(address, port, forbidden));
   if (addresses.length === 0) throw new EgressRefused('the address is the service itself');
-  return { addresses, isPrivate: addresses.some((address) => addressKind(address) !== 'public') };
+  return {
+    addresses,
+    isPrivate: addresses.some((address) => kindFromHere(address, ownAddresses) !== 'public'),
+  };
 }
 
 /** A port of the service counts on every address of this machine: it may listen on all of them. */
@@ -99,9 +104,17 @@ function isForbidden(address: string, port: number, forbidden: readonly string[]
   });
 }
 
+/** What this machine offers at an address of the internet is reached from here past whatever guards it from there. */
+function kindFromHere(address: string, ownAddresses: readonly string[]): AddressKind {
+  const kind = addressKind(address);
+  const own = canonicalAddress(address);
+  return kind === 'public' && own !== null && ownAddresses.includes(own) ? 'private' : kind;
+}
+
 function isThisMachine(address: string | null): boolean {
   if (address === null || address === '::1' || address.startsWith('127.')) return true;
-  return Object.values(networkInterfaces()).some((interfaces) =>
-    interfaces?.some((own) => own.address === address),
-  );
+  return interfaceAddresses().includes(address);
 }
+
+const interfaceAddresses = (): string[] =>
+  Object.values(networkInterfaces()).flatMap((interfaces) => interfaces?.map(({ address }) => address) ?? []);

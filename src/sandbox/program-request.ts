@@ -59,12 +59,15 @@ const OWN_ENV = {
   TMPDIR: '/tmp',
 };
 
+/** All that is the sandbox itself: each client understands some of these spellings. */
+const OWN_NAMES = 'localhost,sandbox,127.0.0.1,127.0.0.0/8,0.0.0.0,::1,[::1],::,[::]';
+
 function proxyEnv({ allow }: EgressPolicy): Record<string, string> {
   if (allow.length === 0) return {};
   const names = ['http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY'];
   return {
     ...Object.fromEntries(names.map((name) => [name, BRIDGE_URL])),
-    no_proxy: 'localhost,127.0.0.1',
-    NO_PROXY: 'localhost,127.0.0.1',
+    no_proxy: OWN_NAMES,
+    NO_PROXY: OWN_NAMES,
   };
 }

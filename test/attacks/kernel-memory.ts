@@ -208,6 +208,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
     for _ in range(1000): check(libc.sigqueue(os.getpid(), 40, None))
     return None, 1000 * 80`,
   },
+  'pseudo-terminals': { hold: `return os.openpty(), 1`, mostBytes: 64 },
   'filters of system calls': {
     hold: `
     code = ctypes.create_string_buffer(struct.pack('=HBBI', 6, 0, 0, 0x7fff0000) * 4000)

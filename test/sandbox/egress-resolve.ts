@@ -1,5 +1,5 @@
 import t from 'tap';
-import { LookUpTurns } from '../../src/sandbox/egress-resolve.js';
+import { LookUpTurns, resolveDestination } from '../../src/sandbox/egress-resolve.js';
 
 t.test('a sandbox with many slow names delays another by one lookup at most', async (t) => {
   const asked: string[] = [];
@@ -33,4 +33,22 @@ t.test('a lookup that fails gives its turn on', async (t) => {
   await t.rejects(one('bad'));
   t.same(await one('good'), ['good']);
   t.same(await turns.forSandbox()('other'), ['other']);
+});
+
+t.test('an address of the internet that this machine has is one of its own', async (t) => {
+  const at = (mayBePrivate: boolean, address: string) =>
+    resolveDestination(
+      { host: 'name.example', port: 80 },
+      {
+        mayBePrivate,
+        forbidden: [],
+        lookUp: async () => [address],
+        ownAddresses: ['198.100.1.1', '2606:4700::1'],
+      },
+    );
+  for (const address of ['198.100.1.1', '::ffff:198.100.1.1', '64:ff9b::c664:101', '2606:4700:0::1']) {
+    await t.rejects(at(false, address), { message: /private/ }, address);
+    t.same(await at(true, address), { addresses: [address], isPrivate: true });
+  }
+  t.same(await at(false, '198.100.1.2'), { addresses: ['198.100.1.2'], isPrivate: false });
 });

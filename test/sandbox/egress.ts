@@ -458,6 +458,27 @@ t.test('a destination that cannot be reached is a 502', async (t) => {
   t.equal(statusOf(await say(socketPath, `CONNECT 127.0.0.1:${port} HTTP/1.1\r\n\r\n`)), 502);
 });
 
+t.test('an answer that is none is a 502, and nobody waits for more', async (t) => {
+  for (const answer of [
+    'HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n',
+    'HTTP/1.1 101 Switching Protocols\r\n\r\n',
+    'HTTP/1.1 100 Continue\r\n\r\n',
+    'HTTP/1.1 103 Early Hints\r\n\r\n',
+    'no HTTP\r\n\r\n',
+    '',
+  ]) {
+    // The connection stays open where only the proxy can end it.
+    const isOver = !answer.includes(' 101 ');
+    const origin = createServer((socket) => {
+      socket.on('error', () => {});
+      socket.once('data', () => (isOver ? socket.end(answer) : socket.write(answer)));
+    });
+    const port = await listen(t, origin);
+    const { socketPath } = await startProxy(t, [`127.0.0.1:${port}`]);
+    t.equal(statusOf(await say(socketPath, get(`http://127.0.0.1:${port}/`))), 502, answer);
+  }
+});
+
 t.test('a response that breaks off does not look complete', async (t) => {
   const origin = createServer((socket) => {
     socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf'));

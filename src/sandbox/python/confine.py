@@ -13,6 +13,7 @@ _SYS_CLONE = {"x86_64": 56, "aarch64": 220}
 NEW_MOUNTS = 0x00020000
 NEW_IPC = 0x08000000
 NEW_PIDS = 0x20000000
+MOST_TERMINALS = 64
 
 _NOSUID, _NODEV, _NOEXEC = 2, 4, 8
 _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_CAPBSET_DROP = 4, 22, 24
@@ -56,12 +57,14 @@ def unshare(flags):
 
 
 def mount_fresh(tmp_bytes, shm_bytes):
-    """/proc of this process namespace, and /tmp and /dev/shm that nobody else has seen."""
+    """/proc of this process namespace, and /tmp, /dev/shm and /dev/pts that nobody else has seen. Terminals come out of one
+    pool of the whole host, so only a few may be made here."""
     sized = lambda size: b"mode=1777,size=%d" % size
     for kind, target, flags, options in (
         (b"proc", b"/proc", _NOSUID | _NODEV | _NOEXEC, None),
         (b"tmpfs", b"/tmp", _NOSUID | _NODEV, sized(tmp_bytes)),
         (b"tmpfs", b"/dev/shm", _NOSUID | _NODEV, sized(shm_bytes)),
+        (b"devpts", b"/dev/pts", _NOSUID | _NOEXEC, b"newinstance,ptmxmode=0666,mode=620,max=%d" % MOST_TERMINALS),
     ):
         result = _libc.mount(kind, target, kind, ctypes.c_ulong(flags), options)
         _check(result, f"mount {target.decode()}")
