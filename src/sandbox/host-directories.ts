@@ -148,7 +148,7 @@ async function makeReachable(path: string, mountPoint: string): Promise<string> 
     await run('mount', ['--bind', path, mountPoint]);
   } catch (cause) {
     throw new Error(
-      `sandboxes cannot reach ${path}, and it could not be bind-mounted at ${mountPoint}; choose a DATA_DIR whose parents everybody may pass (chmod o+x)`,
+      `sandboxes cannot reach ${path}, and it could not be bind-mounted at ${mountPoint}; let everybody pass DATA_DIR and the directories above it (chmod o+x), or give the service CAP_SYS_ADMIN, with which it mounts them where they can be reached`,
       { cause },
     );
   }

@@ -1,4 +1,5 @@
 // One try: a sandbox is built the way sandboxes will be, and a hostile program looks around inside.
+import { execFileSync } from 'node:child_process';
 import { readFileSync, readlinkSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { INSIDE_LIBRARY, NESTING_CAPABILITIES } from './bubblewrap.js';
@@ -52,7 +53,7 @@ export async function tryWay(way: Way, ground: Ground): Promise<Tried> {
     });
     const impatience = setTimeout(() => sandbox.kill(), ANSWER_WITHIN_MS);
     const answer = await firstLine(sandbox.stdout);
-    const seen = lookAt(sandbox.innerPid);
+    const seen = lookAt(sandbox.innerPid, uid);
     clearTimeout(impatience);
     sandbox.kill();
     const { stderr } = await sandbox.ended;
@@ -109,12 +110,32 @@ function parseAnswer(answer: string): ProbeFacts | { error: string } {
 }
 
 /** What the kernel says of a process, from outside. */
-function lookAt(pid: number | 'self'): { uid: number | null; namespaces: Record<string, string> } {
+function lookAt(pid: number | 'self', asUid: number | null = null): Seen {
   try {
     const uid = /^Uid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1];
-    const links = NAMESPACES.map((name) => [name, readlinkSync(`/proc/${pid}/ns/${name}`)]);
-    return { uid: uid === undefined ? null : Number(uid), namespaces: Object.fromEntries(links) };
+    return { uid: uid === undefined ? null : Number(uid), namespaces: namespacesOf(pid, asUid) };
   } catch {
     return { uid: null, namespaces: {} };
   }
+}
+
+interface Seen {
+  readonly uid: number | null;
+  readonly namespaces: Readonly<Record<string, string>>;
+}
+
+/** Root without CAP_SYS_PTRACE, as it is in a container, may not look at other users' namespaces; their owner may. */
+function namespacesOf(pid: number | 'self', asUid: number | null): Record<string, string> {
+  const paths = NAMESPACES.map((name) => `/proc/${pid}/ns/${name}`);
+  let links: string[];
+  try {
+    links = paths.map((path) => readlinkSync(path));
+  } catch (error) {
+    if (asUid === null) throw error;
+    const as = { uid: asUid, gid: asUid, timeout: ANSWER_WITHIN_MS };
+    links = execFileSync('/usr/bin/readlink', paths, { ...as, encoding: 'latin1' })
+      .trim()
+      .split('\n');
+  }
+  return Object.fromEntries(NAMESPACES.map((name, index) => [name, links[index] ?? '']));
 }

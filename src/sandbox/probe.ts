@@ -1,6 +1,6 @@
 // Finds out, by trying, how strong the walls are on this host: the real command line is started with a hostile program
 // inside, and what that could do is held against what was promised. It never throws for something the host lacks.
-import { access, chown, constants, mkdir, mkdtemp, rm, rmdir, stat } from 'node:fs/promises';
+import { access, chmod, chown, constants, mkdir, mkdtemp, rm, rmdir, stat } from 'node:fs/promises';
 import { release } from 'node:os';
 import { join, resolve } from 'node:path';
 import { VISIBLE_HOST_PATHS } from './bubblewrap.js';
@@ -148,6 +148,8 @@ async function tryOnGround(options: ProbeOptions, findings: Findings): Promise<W
   );
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
   const trial = await mkdtemp(join(dataDir, '.probe-'));
+  // As the directory of the sandboxes is: where it cannot be bind-mounted elsewhere their uids pass through it.
+  await chmod(trial, 0o711);
   try {
     const filter = seccompFilter(process.arch, { sockets: true });
     const directories = await HostDirectories.open(trial, { isRoot: options.uid !== null, filter });
