@@ -11,7 +11,7 @@ import { UnitRejected } from '../store/store.js';
 import { NotStarted, type Progress, type ToolContext, ToolError, type ToolResult } from '../tools/tool.js';
 import { endingMessage, limitFacts } from './ending.js';
 import type { LiveTask } from './live-task.js';
-import { endedOutputs } from './outputs.js';
+import { endedOutputs, ownOutputs } from './outputs.js';
 import type { TaskRepository } from './repository.js';
 import { type Ending, statusOf, type TaskStatus, type Usage } from './schema.js';
 import { TaskStart } from './task-start.js';
@@ -181,7 +181,10 @@ export class Executor {
       outputBytes: output ? output.bytes.stdout + output.bytes.stderr : 0,
     };
     const change = task.status === 'running' ? task.session.taskEnded(now) : { events: [], statements: [] };
-    const shown = endedOutputs(result.outputs, task.tool.hasStreams ? output : undefined);
+    const shown =
+      task.tool.hasStreams && !output
+        ? { outputsTruncated: false }
+        : endedOutputs(ownOutputs(result.outputs, task.tool), task.tool.hasStreams ? output : undefined);
     const outputs = JSON.stringify(result.outputs);
     const unit: readonly NewEvent[] = [
       { type: 'task.ended', taskId, data: { status, ending, ...shown, usage } },

@@ -12,25 +12,38 @@ type Outputs = Record<string, unknown>;
 
 type Streams = Pick<OutputWriter, 'bytes' | 'tail'>;
 
-/** What `task.ended` carries of the outputs. */
+/** What `task.ended` carries of the outputs: what the tool's schema asks for, or nothing. */
 export function endedOutputs(
-  outputs: Outputs,
+  outputs: Outputs | undefined,
   streams: Streams | undefined,
 ): { outputs?: Outputs; outputsTruncated: boolean } {
-  const fits = Buffer.byteLength(JSON.stringify(outputs)) <= ENDED_BYTES;
-  if (!streams) return fits ? { outputs, outputsTruncated: false } : { outputsTruncated: true };
+  if (outputs === undefined) return { outputsTruncated: false };
+  if (Buffer.byteLength(JSON.stringify(outputs)) > ENDED_BYTES) return { outputsTruncated: true };
+  if (!streams) return { outputs, outputsTruncated: false };
   const stdout = streams.tail('stdout');
   const stderr = streams.tail('stderr');
   return {
     outputs: {
-      ...(fits ? outputs : {}),
+      ...outputs,
       stdout: stdout.text,
       stderr: stderr.text,
       stdoutBytes: streams.bytes.stdout,
       stderrBytes: streams.bytes.stderr,
+      stdoutTruncated: stdout.truncated,
+      stderrTruncated: stderr.truncated,
     },
-    outputsTruncated: !fits || stdout.truncated || stderr.truncated,
+    outputsTruncated: stdout.truncated || stderr.truncated,
   };
+}
+
+/** The outputs that a task shows when its tool gave these, which are none (`{}`) when it did not come to its end: those of
+ *  an unfinished program, or no outputs at all. Either way they satisfy the tool's schema. */
+export function ownOutputs(
+  given: Outputs,
+  tool: { readonly unfinishedOutputs?: Outputs } | undefined,
+): Outputs | undefined {
+  const outputs = { ...tool?.unfinishedOutputs, ...given };
+  return Object.keys(outputs).length > 0 ? outputs : undefined;
 }
 
 /** Which bytes of a stream a task shows: all of them, or a head and a tail. */

@@ -3,8 +3,9 @@ import { OutputRemoved } from '../errors.js';
 import { OUTPUT_STREAMS, type OutputStream } from '../events/schema.js';
 import type { TaskRow } from '../store/schema.js';
 import type { ToolRegistry } from '../tools/registry.js';
+import type { Tool } from '../tools/tool.js';
 import type { LiveTask } from './live-task.js';
-import { SHOWN_STREAM_BYTES, shownRanges, shownRest, shownText } from './outputs.js';
+import { ownOutputs, SHOWN_STREAM_BYTES, shownRanges, shownRest, shownText } from './outputs.js';
 import { type QueueFacts, taskRecord } from './record.js';
 import type { TaskRepository } from './repository.js';
 import type { Task } from './schema.js';
@@ -21,6 +22,12 @@ function shownStream(row: TaskRow, stream: OutputStream, shown: { text: string; 
   };
 }
 
+/** When retention has removed the outputs of a program, its exit code is still known from its ending. */
+function whatIsLeft(row: TaskRow, tool: Tool | undefined): Record<string, unknown> {
+  const { exitCode } = JSON.parse(row.ending ?? '{}') as { exitCode?: number };
+  return tool?.hasStreams && exitCode !== undefined ? { exitCode } : {};
+}
+
 export class TaskView {
   readonly #repository: TaskRepository;
   readonly #tools: ToolRegistry;
@@ -33,20 +40,22 @@ export class TaskView {
   /** The whole task; outputs once it has ended. */
   async show(row: TaskRow, sessionId: string, queue: QueueFacts): Promise<Task> {
     if (row.ended_at === null) return taskRecord(row, sessionId, queue);
-    const outputs = JSON.parse(row.outputs ?? '{}') as Record<string, unknown>;
+    const tool = this.#tools.get(row.tool);
     const outputsRemoved = row.outputs === null;
-    if (!this.#tools.get(row.tool)?.hasStreams)
-      return taskRecord(row, sessionId, { outputs, outputsRemoved });
+    const given = row.outputs === null ? whatIsLeft(row, tool) : JSON.parse(row.outputs);
+    const outputs = ownOutputs(given, tool);
+    if (!tool?.hasStreams) return taskRecord(row, sessionId, { outputs, outputsRemoved });
     const streams = await Promise.all(OUTPUT_STREAMS.map((stream) => this.#showStream(row, stream)));
-    return taskRecord(row, sessionId, { outputs: Object.assign(outputs, ...streams), outputsRemoved });
+    return taskRecord(row, sessionId, { outputs: Object.assign({ ...outputs }, ...streams), outputsRemoved });
   }
 
   /** The same from memory, for whoever waited for its end; undefined when only the store has all of it. */
   showEnded({ row, facts, session, tool, printed }: LiveTask): Task | undefined {
     if (row.ended_at === null || (tool.hasStreams && !printed)) return undefined;
-    const outputs = JSON.parse(row.outputs!) as Record<string, unknown>;
+    let outputs = ownOutputs(JSON.parse(row.outputs!), tool);
     for (const stream of tool.hasStreams ? OUTPUT_STREAMS : []) {
-      Object.assign(outputs, shownStream(row, stream, { text: printed![stream], truncated: false }));
+      const shown = shownStream(row, stream, { text: printed![stream], truncated: false });
+      outputs = { ...outputs, ...shown };
     }
     return taskRecord(row, session.row.session_id, { args: facts.arguments, outputs });
   }

@@ -24,6 +24,7 @@ export const pkgInstall = defineTool({
   description:
     'Installs packages from the operator’s package index into the session’s virtual environment with pip. Wheels only: no setup code runs.',
   hasStreams: true,
+  unfinishedOutputs: { installed: [], alreadyInstalled: [], failed: [], exitCode: null },
   arguments: closed(
     {
       requirements: Type.Union(

@@ -8,6 +8,7 @@ export const runCommand = defineTool({
   name: 'run.command',
   description: 'Runs a program: an array is started as it is, a string is given to `sh -c`.',
   hasStreams: true,
+  unfinishedOutputs: { exitCode: null },
   arguments: closed(
     {
       command: Type.Union(

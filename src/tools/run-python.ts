@@ -10,6 +10,7 @@ export const runPython = defineTool({
   description:
     'Runs Python code, or a file of the workspace, with the session’s packages. stdout and stderr are kept apart and streamed as they come.',
   hasStreams: true,
+  unfinishedOutputs: { exitCode: null },
   arguments: closed(
     {
       code: Type.Optional(Type.String({ description: 'Source text. Give this or `file`.' })),

@@ -55,6 +55,8 @@ export interface Tool<A extends TObject = TObject, O extends TSchema = TSchema> 
   readonly addsNothing?: boolean;
   /** True when stdout and stderr belong to its outputs. */
   readonly hasStreams?: boolean;
+  /** The outputs beside the streams of one that did not come to its end. Without them such a task has no outputs. */
+  readonly unfinishedOutputs?: Record<string, unknown>;
   /** Rules a schema cannot say, checked at submission: throw ValidationFailed. */
   check?(args: Static<A>): void;
   run(context: ToolContext, args: Static<A>): Promise<ToolResult<Partial<Static<O>>>>;

@@ -2,6 +2,7 @@
 import { request } from 'node:http';
 import type { Test } from 'tap';
 import { WebSocket } from 'ws';
+import { checkMessage } from './check-sent.js';
 
 /** Resolves as soon as `condition` gives something. */
 export async function until<T>(
@@ -31,7 +32,10 @@ export function openSocket(t: Test, url: string, headers: Record<string, string>
   t.teardown(() => socket.terminate());
   const messages: string[] = [];
   const early: string[] = [];
-  socket.on('message', (data) => messages.push(data.toString()));
+  socket.on('message', (data) => {
+    checkMessage(JSON.parse(data.toString()));
+    messages.push(data.toString());
+  });
   socket.on('error', () => {});
   socket.on('open', () => {
     for (const message of early) socket.send(message);
@@ -79,6 +83,7 @@ export function openSse(t: Test, url: string, headers: Record<string, string> = 
       lines.find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2);
     if (block.startsWith(':')) comments.push(block);
     const data = field('data');
+    if (data !== undefined) checkMessage(JSON.parse(data));
     if (data !== undefined) messages.push({ id: field('id'), event: field('event'), data });
   };
   const answered = new Promise<{ status: number; headers: NodeJS.Dict<string | string[]> }>((resolve) => {

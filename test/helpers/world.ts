@@ -9,6 +9,7 @@ import { loadConfig } from '../../src/config.js';
 import type { Event } from '../../src/events/schema.js';
 import type { Session } from '../../src/sessions/schema.js';
 import type { Task } from '../../src/tasks/schema.js';
+import { checkReply } from './check-sent.js';
 
 export interface Reply<T = Record<string, unknown>> {
   readonly status: number;
@@ -106,7 +107,9 @@ export function clientOf(url: () => string): Client {
     });
     const text = await response.text();
     const isJson = response.headers.get('content-type')?.includes('json') ?? false;
-    return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
+    const shown = isJson ? JSON.parse(text) : text;
+    checkReply(shown);
+    return { status: response.status, headers: response.headers, body: shown };
   };
   const must = async <T>(method: string, path: string, body?: unknown): Promise<T> => {
     const reply = await call<T>(method, path, body);

@@ -18,7 +18,11 @@ const streams = (stdout: string, stderr = '', stdoutBytes = Buffer.byteLength(st
 t.test('small outputs are carried whole', async (t) => {
   t.same(endedOutputs({ message: 'hi' }, undefined), { outputs: { message: 'hi' }, outputsTruncated: false });
   t.same(endedOutputs({ exitCode: 0 }, streams('4\n')), {
-    outputs: { exitCode: 0, stdout: '4\n', stderr: '', stdoutBytes: 2, stderrBytes: 0 },
+    outputs: {
+      exitCode: 0,
+      ...{ stdout: '4\n', stdoutBytes: 2, stdoutTruncated: false },
+      ...{ stderr: '', stderrBytes: 0, stderrTruncated: false },
+    },
     outputsTruncated: false,
   });
 });
