@@ -1,15 +1,11 @@
 // How a sandbox with an agent is started.
 import { Agent, type AgentOptions } from './agent.js';
-import {
-  INSIDE_EGRESS_SOCKET,
-  INSIDE_LIBRARY,
-  NESTING_CAPABILITIES,
-  SHM_BYTES,
-  TMP_BYTES,
-} from './bubblewrap.js';
+import { INSIDE_EGRESS_SOCKET, INSIDE_LIBRARY, NESTING_CAPABILITIES } from './bubblewrap.js';
 import type { LimitGroup } from './limits/limits.js';
 import { ProgramGroup } from './program-group.js';
+import type { SandboxLimits } from './sandbox.js';
 import type { SandboxHost } from './sandbox-host.js';
+import { temporarySpace } from './temporary-space.js';
 import { INSIDE_PIP, type Workspace } from './workspace.js';
 
 /**
@@ -42,8 +38,7 @@ export interface AgentKind {
   /** Takes programs at all, and not only file operations. */
   readonly programs: boolean;
   readonly egressSocket: string;
-  readonly diskBytes: number;
-  readonly maxOpenFiles: number;
+  readonly limits: SandboxLimits;
   /** Aborted when the sandbox is not wanted any more. */
   readonly signal: AbortSignal;
   readonly notBegun?: AgentOptions['notBegun'];
@@ -58,7 +53,8 @@ export async function launchAgent(
 ): Promise<Agent> {
   workspace.makeUsable();
   const { nested, startWithinMs } = host;
-  const { signal } = kind;
+  const { signal, limits } = kind;
+  const space = temporarySpace(limits.memoryBytes);
   const preloads = kind.programs && kind.lasting;
   const began = performance.now();
   const launched = await host.launcher.launch({
@@ -74,6 +70,7 @@ export async function launchAgent(
         { source: kind.egressSocket, target: INSIDE_EGRESS_SOCKET },
         { source: host.directories.pip, target: INSIDE_PIP },
       ],
+      ...space,
       capabilities: nested ? NESTING_CAPABILITIES : [],
       env: { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: '/workspace', LANG: 'C.UTF-8', TMPDIR: '/tmp' },
       command: [
@@ -88,9 +85,8 @@ export async function launchAgent(
           refill: kind.programs && kind.lasting,
           preload: preloads ? PRELOADED : [],
           preloadWhenUsed: preloads ? PRELOADED_WHEN_USED : [],
-          tmpBytes: TMP_BYTES,
-          shmBytes: SHM_BYTES,
-          helperLimits: { fileBytes: kind.diskBytes, openFiles: kind.maxOpenFiles },
+          ...space,
+          helperLimits: { fileBytes: limits.diskBytes, openFiles: limits.maxOpenFiles },
         }),
       ],
     },

@@ -232,7 +232,7 @@ export class BubblewrapSandbox implements Sandbox {
     return agent;
   }
 
-  async #startAgent(kind: Omit<AgentKind, 'diskBytes' | 'maxOpenFiles' | 'signal'>): Promise<Agent> {
+  async #startAgent(kind: Omit<AgentKind, 'limits' | 'signal'>): Promise<Agent> {
     this.#agentsStarting += 1;
     const isOver = () => {
       this.#agentsStarting -= 1;
@@ -247,15 +247,15 @@ export class BubblewrapSandbox implements Sandbox {
     }
   }
 
-  #launchAgent(kind: Omit<AgentKind, 'diskBytes' | 'maxOpenFiles' | 'signal'>): Promise<Agent> {
-    const { diskBytes, maxOpenFiles } = this.spec.limits;
+  #launchAgent(kind: Omit<AgentKind, 'limits' | 'signal'>): Promise<Agent> {
+    const { limits } = this.spec;
     return this.#ongoing.start(this.#ongoing.agents, async () => {
       const group = await this.#group.get();
       const { owner = '' } = this.spec;
       const { signal } = this.#ongoing;
       return this.host.starts.inTurn({ owner, sandbox: this.id, signal }, async () => {
         this.#ongoing.requireOpen();
-        return launchAgent(this.host, this.workspace, group, { ...kind, signal, diskBytes, maxOpenFiles });
+        return launchAgent(this.host, this.workspace, group, { ...kind, signal, limits });
       });
     });
   }

@@ -1,5 +1,6 @@
 // The walls, as arguments of bubblewrap: a pure function from what is wanted to an argv. Everything that is not
 // named here does not exist inside.
+import { LEAST_TEMPORARY_SPACE } from './temporary-space.js';
 
 /** What the programs' own walls are made with, inside; it holds these only in its own user namespace. */
 export const NESTING_CAPABILITIES = ['CAP_SYS_ADMIN', 'CAP_SETPCAP'] as const;
@@ -52,9 +53,6 @@ export interface BubblewrapPolicy {
   readonly command: readonly string[];
 }
 
-const MIB = 1024 * 1024;
-export const TMP_BYTES = 64 * MIB;
-export const SHM_BYTES = 16 * MIB;
 /** Files of the library's `etc/` that appear in the sandbox's /etc. */
 export const ETC_FILES = ['passwd', 'group', 'hosts', 'nsswitch.conf'] as const;
 
@@ -74,8 +72,8 @@ export function bubblewrapArgs(policy: BubblewrapPolicy): string[] {
       target,
     ]),
     ...(policy.proc === false ? ['--perms', '0555', '--dir', '/proc'] : ['--proc', '/proc']),
-    ...devices(policy.shmBytes ?? SHM_BYTES),
-    ...tmpfs(policy.tmpBytes ?? TMP_BYTES, '/tmp'),
+    ...devices(policy.shmBytes ?? LEAST_TEMPORARY_SPACE.shmBytes),
+    ...tmpfs(policy.tmpBytes ?? LEAST_TEMPORARY_SPACE.tmpBytes, '/tmp'),
     ...(workspace ? bind({ ...workspace, target: WORKSPACE }) : []),
     ...bind({ source: library, target: INSIDE_LIBRARY }),
     ...(policy.binds ?? []).flatMap(bind),

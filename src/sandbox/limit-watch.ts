@@ -6,6 +6,7 @@ import { type DiskUse, kernelDiskUse, type WorkspaceDisk } from './limits/disk.j
 import type { ProgramExec } from './program-exec.js';
 import { type ExecEnd, FileError, type SandboxLimits } from './sandbox.js';
 import { uncountedSocketBytes } from './socket-memory.js';
+import { temporarySpace } from './temporary-space.js';
 import type { WorkspaceMeter } from './workspace-meter.js';
 
 const MEMORY_EVERY_MS = 200;
@@ -170,8 +171,17 @@ export class LimitWatch {
     return true;
   }
 
-  /** A program that failed and left a full workspace met its limit, as far as anybody can know. */
   async #explain(exec: ProgramExec, end: ExecEnd): Promise<ExecEnd> {
+    const explained = await this.#explainByDisk(exec, end);
+    const { how, limit } = explained;
+    // Whoever touches memory of a full /dev/shm gets a SIGBUS.
+    const hasNoSpace = how.kind === 'exited' ? how.exitCode !== 0 && exec.saidNoSpace : isBusError(how);
+    if (limit || !hasNoSpace || this.#isOver) return explained;
+    return { ...explained, temporarySpace: temporarySpace(this.options.limits.memoryBytes) };
+  }
+
+  /** A program that failed and left a full workspace met its limit, as far as anybody can know. */
+  async #explainByDisk(exec: ProgramExec, end: ExecEnd): Promise<ExecEnd> {
     const { how } = end;
     if (end.limit || this.#isWatched || how.kind !== 'exited' || how.exitCode === 0) return end;
     const use = await kernelDiskUse(this.options.path).catch(() => null);
@@ -180,3 +190,5 @@ export class LimitWatch {
     return { ...end, limit: 'diskLimit', reached: { peakBytes: use.diskBytes, peakFiles: use.inodes } };
   }
 }
+
+const isBusError = (how: ExecEnd['how']) => how.kind === 'signaled' && how.signal === 'SIGBUS';

@@ -5,11 +5,10 @@ import {
   ETC_FILES,
   INSIDE_EGRESS_SOCKET,
   INSIDE_LIBRARY,
-  SHM_BYTES,
-  TMP_BYTES,
   VISIBLE_HOST_PATHS,
   WORKSPACE,
 } from './bubblewrap.js';
+import { LEAST_TEMPORARY_SPACE } from './temporary-space.js';
 import { INSIDE_PIP } from './workspace.js';
 
 export interface OciSpec {
@@ -87,8 +86,8 @@ function mounts({ policy, etc, visible }: OciSpec): object[] {
     { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'nodev', 'noexec'] },
     // Its size is for directory entries only; the runtime puts the usual devices there.
     tmpfs('/dev', ['nosuid', 'strictatime', 'mode=755', 'size=65536', 'ro']),
-    tmpfs('/dev/shm', sized(policy.shmBytes ?? SHM_BYTES)),
-    tmpfs('/tmp', sized(policy.tmpBytes ?? TMP_BYTES)),
+    tmpfs('/dev/shm', sized(policy.shmBytes ?? LEAST_TEMPORARY_SPACE.shmBytes)),
+    tmpfs('/tmp', sized(policy.tmpBytes ?? LEAST_TEMPORARY_SPACE.tmpBytes)),
     ...VISIBLE_HOST_PATHS.filter((path) => visible.includes(path)).map((path) => bind(path, path)),
     ...ETC_FILES.map((name) => bind(`${etc}/${name}`, `/etc/${name}`)),
     ...(policy.workspace ? [bind(policy.workspace.source, WORKSPACE, policy.workspace.writable)] : []),

@@ -1,5 +1,6 @@
 // What the rest of the service may ask of a sandbox. A sandbox is one workspace and the walls around everything that
 // runs in it; this folder knows processes, mounts and uids, and nothing of sessions, tasks or HTTP.
+import type { TemporarySpace } from './temporary-space.js';
 import type { TreeEntry } from './tree.js';
 
 /** How strong the walls are on this host, strongest first (`api.md`, Service). */
@@ -187,6 +188,8 @@ export interface ExecEnd {
   readonly limit?: 'outOfMemory' | 'diskLimit';
   /** How far it got over that limit, as far as it is known. */
   readonly reached?: LimitReached;
+  /** It found no space left, and not in its workspace: what it had beside that. */
+  readonly temporarySpace?: TemporarySpace;
   /** Some of the `host:port` it was refused, when it ran with an `egress` of its own. */
   readonly egressRefused?: readonly string[];
   /** Processes that were still there and were killed, the main one included. */

@@ -96,13 +96,13 @@ function describeEnd(end: ExecEnd): ToolResult<ProcessOutputs> {
       return {
         outputs,
         usage,
-        ending: { cause: end.limit ?? 'exited', exitCode: end.how.exitCode, ...facts },
+        ending: { cause: end.limit ?? 'exited', exitCode: end.how.exitCode, ...facts, ...noSpace(end) },
       };
     case 'signaled':
       return {
         outputs,
         usage,
-        ending: { cause: end.limit ?? 'signaled', signal: end.how.signal, ...facts },
+        ending: { cause: end.limit ?? 'signaled', signal: end.how.signal, ...facts, ...noSpace(end) },
       };
     case 'spawnFailed':
       return {
@@ -127,4 +127,23 @@ function describeEnd(end: ExecEnd): ToolResult<ProcessOutputs> {
     default:
       return end.how satisfies never;
   }
+}
+
+const MIB = 1024 * 1024;
+
+/** In words: /tmp and /dev/shm may be full while the workspace is not, and their errors look the same. */
+function noSpace({ how, temporarySpace }: ExecEnd): { message?: string } {
+  if (!temporarySpace) return {};
+  const [tmp, shm] = [temporarySpace.tmpBytes, temporarySpace.shmBytes].map((bytes) =>
+    Math.floor(bytes / MIB),
+  );
+  const next =
+    'raise memoryMb of the session, since they grow with it, or use a folder of the workspace, e.g. as TMPDIR';
+  if (how.kind !== 'exited')
+    return {
+      message: `The process was ended by SIGBUS, as when /dev/shm (${shm} MiB) is full or a mapped file was cut; ${next}.`,
+    };
+  return {
+    message: `The process exited with code ${how.exitCode}. It said that no space was left, and the workspace has some: /tmp (${tmp} MiB) or /dev/shm (${shm} MiB) was full; ${next}.`,
+  };
 }
