@@ -78,7 +78,7 @@ export function endingMessage(facts: EndingFacts, limits?: Limits): string {
   if (facts.message) return facts.message;
   switch (facts.cause) {
     case 'exited':
-      return `The process exited with code ${facts.exitCode}.`;
+      return `The process exited with code ${facts.exitCode}.${leftBehind(facts)}`;
     case 'finished':
       return 'The tool finished.';
     case 'signaled':
@@ -108,6 +108,12 @@ export function endingMessage(facts: EndingFacts, limits?: Limits): string {
     default:
       return facts.cause satisfies never;
   }
+}
+
+function leftBehind({ processesKilled: count = 0 }: EndingFacts): string {
+  if (count === 0) return '';
+  const [were, what] = count === 1 ? ['1 process was', 'it'] : [`${count} processes were`, 'them'];
+  return ` ${were} still running and had to be ended; for what shall go on running submit a task of its own with "background": true, which runs ${what} until it is cancelled.`;
 }
 
 function holding({ peakBytes, peakFiles }: EndingFacts): string {

@@ -237,7 +237,7 @@ export class Executor {
       ...(signal !== undefined ? { signal } : {}),
       ...(processesKilled !== undefined ? { processesKilled } : {}),
       ...(tookMs !== undefined ? { killMs: round(tookMs) } : {}),
-      message: endingMessage(first, words),
+      message: endingMessage({ ...first, processesKilled: processesKilled ?? 0 }, words),
     };
   }
 

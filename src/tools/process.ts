@@ -4,6 +4,10 @@ import { NO_NUL } from '../lib/typebox.js';
 import type { ExecEnd, ExecRequest, Program } from '../sandbox/sandbox.js';
 import type { ToolContext, ToolResult } from './tool.js';
 
+/** What whoever writes a program has to know, in the description of each tool that runs one. */
+export const PROGRAM_RULES =
+  'Each task starts with an empty /tmp; only the workspace is kept. Processes that are left behind when the main one ends are killed: what shall go on running is a task of its own with `background: true`.';
+
 export const processArguments = {
   env: Type.Optional(
     Type.Record(

@@ -1,12 +1,12 @@
 import { Type } from '@sinclair/typebox';
 import { closed, NO_NUL } from '../lib/typebox.js';
-import { processArguments, processOutputs, runProcess } from './process.js';
+import { PROGRAM_RULES, processArguments, processOutputs, runProcess } from './process.js';
 import { defineTool } from './tool.js';
 
 /** Runs any program of the sandbox: an argv as it is, or a line for `sh -c`. */
 export const runCommand = defineTool({
   name: 'run.command',
-  description: 'Runs a program: an array is started as it is, a string is given to `sh -c`.',
+  description: `Runs a program: an array is started as it is, a string is given to \`sh -c\`. ${PROGRAM_RULES}`,
   hasStreams: true,
   unfinishedOutputs: { exitCode: null },
   arguments: closed(

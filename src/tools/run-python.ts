@@ -1,14 +1,13 @@
 import { Type } from '@sinclair/typebox';
 import { ValidationFailed } from '../errors.js';
 import { closed, NO_NUL } from '../lib/typebox.js';
-import { processArguments, processOutputs, runProcess } from './process.js';
+import { PROGRAM_RULES, processArguments, processOutputs, runProcess } from './process.js';
 import { defineTool } from './tool.js';
 
 /** Runs Python in the session's warm interpreter: code of any length, or a file of the workspace. */
 export const runPython = defineTool({
   name: 'run.python',
-  description:
-    'Runs Python code, or a file of the workspace, with the session’s packages. stdout and stderr are kept apart and streamed as they come.',
+  description: `Runs Python code, or a file of the workspace, with the session’s packages, as \`python3\` does: names of one task are not there in the next. stdout and stderr are kept apart and streamed as they come. ${PROGRAM_RULES}`,
   hasStreams: true,
   unfinishedOutputs: { exitCode: null },
   arguments: closed(

@@ -30,6 +30,14 @@ t.test('every cause has words, and its own words win', async (t) => {
   t.match(endingMessage({ cause: 'outOfMemory' }, limits), '64 MiB');
 });
 
+t.test('what was left behind is said, with the next step', async (t) => {
+  const message = (processesKilled: number) =>
+    endingMessage({ cause: 'exited', exitCode: 0, processesKilled });
+  t.equal(message(0), 'The process exited with code 0.');
+  t.match(message(1), /^The process exited with code 0\. 1 process was .*"background": true/);
+  t.match(message(3), /3 processes were .*"background": true/);
+});
+
 t.test('each cause leads to the status that the API promises', async (t) => {
   const expected = {
     finished: 'success',
