@@ -29,6 +29,9 @@ const PRELOADED_WHEN_USED =
  *  helper with its threads, the bridge, and a keeper beside each program. */
 export const PROCESSES_OF_OURS = 24;
 
+/** What others see in /proc of a program is written over what they see of the agent, and is no longer than that. */
+const ROOM = ' '.repeat(4096);
+
 /** Names the groups of programs apart. */
 let programsSoFar = 0;
 
@@ -72,10 +75,15 @@ export async function launchAgent(
       ],
       ...space,
       capabilities: nested ? NESTING_CAPABILITIES : [],
-      env: { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: '/workspace', LANG: 'C.UTF-8', TMPDIR: '/tmp' },
+      env: {
+        PATH: '/usr/local/bin:/usr/bin:/bin',
+        HOME: '/workspace',
+        LANG: 'C.UTF-8',
+        TMPDIR: '/tmp',
+        ...(kind.programs ? { ROOM } : {}),
+      },
       command: [
         host.python.path,
-        '-I',
         '-S',
         `${INSIDE_LIBRARY}/agent.pyc`,
         JSON.stringify({
@@ -86,6 +94,7 @@ export async function launchAgent(
           preload: preloads ? PRELOADED : [],
           preloadWhenUsed: preloads ? PRELOADED_WHEN_USED : [],
           ...space,
+          ...(kind.programs ? { room: ROOM } : {}),
           helperLimits: { fileBytes: limits.diskBytes, openFiles: limits.maxOpenFiles },
         }),
       ],

@@ -57,6 +57,8 @@ const OWN_ENV = {
   HOME: '/workspace',
   LANG: 'C.UTF-8',
   TMPDIR: '/tmp',
+  // What a Python prints is seen as it comes, and not lost when it is killed.
+  PYTHONUNBUFFERED: '1',
 };
 
 /** All that is the sandbox itself: each client understands some of these spellings. */

@@ -103,7 +103,7 @@ print('ready', flush=True); time.sleep(600)`,
     {
       what: 'environment: what the session was given and what a program needs',
       code: 'sorted(os.environ)',
-      check: same(['HOME', 'LANG', 'MINE', 'PATH', 'TMPDIR', 'VIRTUAL_ENV']),
+      check: same(['HOME', 'LANG', 'MINE', 'PATH', 'PYTHONUNBUFFERED', 'TMPDIR', 'VIRTUAL_ENV']),
     },
     {
       what: 'environment: of no process is that of the service',

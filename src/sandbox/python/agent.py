@@ -8,14 +8,16 @@ import sys
 # What bubblewrap inherited by mistake is nobody's here.
 os.closerange(3, 1 << 16)
 
+# Before all others, so that it sees what they load.
+import loaded
+
+loaded.watch()
+
 import _signal as signal
 import fcntl
 import gc
 import select
 import time
-
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, HERE)
 
 import confine
 import keeper
@@ -25,8 +27,10 @@ from loop import Loop
 from running import Program
 from service import Service
 
+HERE = os.path.dirname(os.path.abspath(__file__))
 # The session's code meets no module of ours, and may use these names itself.
-sys.path.remove(HERE)
+sys.path[:] = [path for path in sys.path if path != HERE]
+sys.path_importer_cache.pop(HERE, None)
 for name in [name for name, module in sys.modules.items() if getattr(module, "__file__", "").startswith(HERE)]:
     if name != "__main__":
         del sys.modules[name]

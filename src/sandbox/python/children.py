@@ -6,6 +6,7 @@ import os
 import sys
 
 import confine
+import interpreter
 import keeper
 import loaded
 import netlink
@@ -22,10 +23,15 @@ def fork(work, report=None, namespaces=0):
     pid = confine.clone(namespaces) if namespaces else os.fork()
     if pid:
         return pid
+    begins = False
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         work()
+    except interpreter.Begin:
+        # A program leaves all of this behind.
+        begins = True
+        raise
     except BaseException as error:
         said = f"{type(error).__name__}: {error}"
         try:
@@ -33,7 +39,8 @@ def fork(work, report=None, namespaces=0):
         except OSError:
             pass
     finally:
-        os._exit(126)
+        if not begins:
+            os._exit(126)
 
 
 def fork_keeper(config, theirs):
@@ -86,7 +93,11 @@ def _wait_for_request(go, report, preload_when_used):
     request = plain_json.loads(_read_exactly(go, length))
     os.close(go)
 
+    has_started = False
+
     def starting(source):
+        nonlocal has_started
+        has_started = True
         wanted = loaded.imports(source, preload_when_used)
         if wanted:
             os.write(report, plain_json.dumps({"wants": wanted}).encode() + b"\n")
@@ -95,9 +106,13 @@ def _wait_for_request(go, report, preload_when_used):
     try:
         program.run(request, starting)
     except program.CannotStart as why:
-        failed = {"failed": {"code": why.code, "message": why.message}}
-        os.write(report, plain_json.dumps(failed).encode() + b"\n")
-        os._exit(127)
+        code, message = why.code, why.message
+    except Exception as error:
+        # What fails before the program starts is no ending of the program.
+        code, message = "EINVAL", f"{type(error).__name__}: {error}"
+    if not has_started:
+        os.write(report, plain_json.dumps({"failed": {"code": code, "message": message}}).encode() + b"\n")
+    os._exit(127)
 
 
 def become_helper(config, reading, writing):

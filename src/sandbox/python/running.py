@@ -15,6 +15,7 @@ from loop import Pipe
 from service import READ_BYTES
 
 KILL_AFTER = 0.3
+LINE_END_WITHIN_MS = 1
 
 
 class Program:
@@ -93,9 +94,22 @@ class Program:
         except BlockingIOError:
             return
         if data:
-            self.agent.service.send(self._outputs[fd], self.number, data)
+            self.agent.service.send(self._outputs[fd], self.number, self._whole_line(fd, data))
         else:
             self._close_output(fd)
+
+    def _whole_line(self, fd, data):
+        """A Python without buffers writes the end of a line apart: where that is about to come, it is no event of its own."""
+        if data.endswith(b"\n"):
+            return data
+        coming = select.poll()
+        coming.register(fd, select.POLLIN)
+        if coming.poll(LINE_END_WITHIN_MS):
+            try:
+                data += os.read(fd, READ_BYTES)
+            except BlockingIOError:
+                pass
+        return data
 
     def _close_output(self, fd):
         self.agent.loop.forget(fd)
