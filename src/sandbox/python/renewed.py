@@ -33,6 +33,10 @@ def _multiprocessing_spawn(module):
     module.set_executable(sys.executable)
 
 
+def _multiprocessing_util(module):
+    module.MAXFD = os.sysconf("SC_OPEN_MAX")
+
+
 def _threading(module):
     # Before Python 3.12 a fork leaves the number of the process that it came from.
     module.main_thread()._set_native_id()
@@ -43,5 +47,6 @@ _BY_NAME = {
     "multiprocessing": _multiprocessing,
     "multiprocessing.process": _multiprocessing_process,
     "multiprocessing.spawn": _multiprocessing_spawn,
+    "multiprocessing.util": _multiprocessing_util,
     "threading": _threading,
 }
