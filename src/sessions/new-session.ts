@@ -4,6 +4,7 @@ import { StoreUnavailable } from '../errors.js';
 import type { Journal } from '../events/journal.js';
 import { newId } from '../lib/ids.js';
 import type { Principal } from '../lib/principal.js';
+import { checkSessionEnv } from '../sandbox/exec-limits.js';
 import type { Sandbox, SandboxDriver, SandboxSpec } from '../sandbox/sandbox.js';
 import type { SessionRow } from '../store/schema.js';
 import { resolveLimits, resolveNetwork, resolveSeconds } from './defaults.js';
@@ -22,6 +23,7 @@ export function newSessionRow(
   body: CreateSession,
   { config, isolation, now }: Circumstances,
 ): SessionRow {
+  checkSessionEnv(body.env ?? {});
   const id = newId('ses');
   return {
     id,

@@ -2,6 +2,7 @@
 import { Type } from '@sinclair/typebox';
 import { NO_NUL } from '../lib/typebox.js';
 import type { ExecEnd, ExecRequest, Program } from '../sandbox/sandbox.js';
+import { spawnMessage } from './spawn-words.js';
 import type { ToolContext, ToolResult } from './tool.js';
 
 /** What whoever writes a program has to know, in the description of each tool that runs one. */
@@ -112,7 +113,11 @@ function describeEnd(end: ExecEnd): ToolResult<ProcessOutputs> {
       return {
         outputs,
         usage,
-        ending: { cause: 'spawnFailed', code: end.how.code, message: end.how.message },
+        ending: {
+          cause: 'spawnFailed',
+          code: end.how.code,
+          message: spawnMessage(end.how.code, end.how.message),
+        },
       };
     case 'sandboxDied':
       return {

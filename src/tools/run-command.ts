@@ -1,5 +1,6 @@
 import { Type } from '@sinclair/typebox';
 import { closed, NO_NUL } from '../lib/typebox.js';
+import { checkTaskProgram } from '../sandbox/exec-limits.js';
 import { PROGRAM_RULES, processArguments, processOutputs, runProcess } from './process.js';
 import { defineTool } from './tool.js';
 
@@ -26,6 +27,7 @@ export const runCommand = defineTool({
     },
   ),
   outputs: closed(processOutputs, { $id: 'RunCommandOutputs' }),
+  check: checkTaskProgram,
   run(context, args) {
     const argv = typeof args.command === 'string' ? ['/bin/sh', '-c', args.command] : args.command;
     return runProcess(context, { kind: 'argv', argv }, args);

@@ -1,6 +1,7 @@
 import { Type } from '@sinclair/typebox';
 import { ValidationFailed } from '../errors.js';
 import { closed, NO_NUL } from '../lib/typebox.js';
+import { checkTaskProgram } from '../sandbox/exec-limits.js';
 import { PROGRAM_RULES, processArguments, processOutputs, runProcess } from './process.js';
 import { defineTool } from './tool.js';
 
@@ -36,6 +37,7 @@ export const runPython = defineTool({
   ),
   outputs: closed(processOutputs, { $id: 'RunPythonOutputs' }),
   check(args) {
+    checkTaskProgram({ env: args.env });
     if ((args.code === undefined) === (args.file === undefined)) {
       throw new ValidationFailed([
         { where: '/body/arguments', rule: 'must have exactly one of "code" and "file"' },

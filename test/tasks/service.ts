@@ -255,16 +255,27 @@ before = size(); time.sleep(.2); print(size() == before)`,
     t.equal(sizes.outputs?.stdout, 'True\n');
   });
 
-  t.test('a program that cannot be started is spawnFailed, never an invented exit code', async (t) => {
+  t.test('a program that cannot be started is spawnFailed, with what to do, and no exit code', async (t) => {
     const { sessionId } = await world.session();
-    t.match(await world.run(sessionId, 'run.command', { command: ['no-such-program'] }), {
-      status: 'failure',
-      ending: { cause: 'spawnFailed' },
-      outputs: { exitCode: null },
-    });
-    t.match(await world.run(sessionId, 'run.command', { command: ['true'], cwd: 'nowhere' }), {
-      ending: { cause: 'spawnFailed' },
-    });
+    const plant = `import os
+open("plain", "w").write("#!/bin/sh\\n")
+open("crlf", "wb").write(b"#!/bin/sh\\r\\n")
+os.chmod("crlf", 0o755)`;
+    await world.python(sessionId, plant);
+    for (const [args, code, message] of [
+      [{ command: ['no-such-program'] }, 'ENOENT', /^no-such-program: .*installed.*\.\/run\.sh/],
+      [{ command: ['./plain'] }, 'EACCES', /^\.\/plain: .*chmod \+x/],
+      [{ command: ['./crlf'] }, 'ENOENT', /^\.\/crlf: .*CR LF/],
+      [{ command: ['true'], cwd: 'nowhere' }, 'ENOENT', /'nowhere'.*fs\.mkdir/],
+      [{ command: ['true'], cwd: 'plain' }, 'ENOTDIR', /'plain'.*directory below/],
+    ] as const) {
+      const task = await world.run(sessionId, 'run.command', args);
+      t.match(task, {
+        status: 'failure',
+        ending: { cause: 'spawnFailed', code, message },
+        outputs: { exitCode: null },
+      });
+    }
   });
 
   t.test('a signal is told apart from an exit code', async (t) => {
@@ -311,9 +322,9 @@ before = size(); time.sleep(.2); print(size() == before)`,
     t.ok(JSON.stringify(pages).length < 100_000, 'they are shown shortened');
 
     const value = large.slice(0, 30_000);
-    const env = Object.fromEntries(Array.from({ length: 50 }, (_, n) => [`L${n}`, value]));
+    const env = Object.fromEntries(Array.from({ length: 33 }, (_, n) => [`L${n}`, value]));
     const sessions: string[] = [];
-    for (let n = 0; n < 4; n += 1)
+    for (let n = 0; n < 6; n += 1)
       sessions.unshift((await world.session({ env, metadata: { large: 'yes' } })).sessionId);
     const found = await allPages<{ sessionId: string }>(world, '/v1/sessions?metadata.large=yes');
     t.same(
