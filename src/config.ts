@@ -208,6 +208,11 @@ export const Settings = Type.Object({
     1,
   ),
   EGRESS_IDLE_SECONDS: Seconds(120, 'A network connection on which nothing moves is cut after this long.', 1),
+  SANDBOX_ETC: Type.String({
+    default: '',
+    description:
+      'Comma-separated files and folders below /etc (`krb5.conf,ODBC`) that sandboxes see as copies, beside those that visible programs need; every user must be able to read them.',
+  }),
   SANDBOX_DRIVER: stringEnum(['bubblewrap', 'oci'], {
     default: 'bubblewrap',
     description:
@@ -248,13 +253,19 @@ export type Settings = Static<typeof Settings>;
 export interface Config
   extends Omit<
     Settings,
-    'API_KEYS' | 'ALLOWED_HOSTS' | 'ALLOWED_ORIGINS' | 'PIP_FILE_HOSTS' | 'EGRESS_PRIVATE_HOSTS'
+    | 'API_KEYS'
+    | 'ALLOWED_HOSTS'
+    | 'ALLOWED_ORIGINS'
+    | 'PIP_FILE_HOSTS'
+    | 'EGRESS_PRIVATE_HOSTS'
+    | 'SANDBOX_ETC'
   > {
   readonly API_KEYS: readonly string[];
   readonly ALLOWED_HOSTS: readonly string[];
   readonly ALLOWED_ORIGINS: readonly string[];
   readonly PIP_FILE_HOSTS: readonly string[];
   readonly EGRESS_PRIVATE_HOSTS: readonly string[];
+  readonly SANDBOX_ETC: readonly string[];
 }
 
 /** Settings whose value is never shown, not even in the error about it. */
@@ -306,6 +317,7 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
       ? splitList(settings.PIP_FILE_HOSTS)
       : fileHostsOf(settings.PIP_INDEX_URL),
     EGRESS_PRIVATE_HOSTS: splitList(settings.EGRESS_PRIVATE_HOSTS),
+    SANDBOX_ETC: splitList(settings.SANDBOX_ETC),
   };
   const broken = brokenRules(config);
   if (broken.length > 0) throw new ConfigError(broken);

@@ -31,6 +31,7 @@ export class Foundations {
       startWithinMs: config.SANDBOX_START_TIMEOUT_SECONDS * 1000,
       spares: { most: config.SPARE_SANDBOXES, limits: sandboxLimits(resolveLimits({}, config), config) },
       diskLimit: config.DISK_LIMIT,
+      etc: config.SANDBOX_ETC,
       ownAddresses: () => this.ownAddresses(),
       egressLimits: {
         connections: config.EGRESS_MAX_CONNECTIONS,

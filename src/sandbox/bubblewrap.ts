@@ -53,7 +53,7 @@ export interface BubblewrapPolicy {
   readonly command: readonly string[];
 }
 
-/** Files of the library's `etc/` that appear in the sandbox's /etc. */
+/** Files of our own in the library's `etc/`. */
 export const ETC_FILES = ['passwd', 'group', 'hosts', 'nsswitch.conf'] as const;
 
 /** The options, meant for `--args FD`, which hides host paths from /proc. The command goes beside them, after `--`. */
@@ -135,14 +135,13 @@ function systemDirectories(library: string): string[] {
   return [
     ...['--ro-bind', '/usr', '/usr'],
     ...['bin', 'lib', 'lib64', 'sbin'].flatMap((name) => ['--symlink', `usr/${name}`, `/${name}`]),
-    // `--dir` makes 0700 unless told otherwise.
-    ...['--perms', '0755', '--dir', '/etc', '--perms', '0755', '--dir', '/etc/ssl'],
+    ...['--ro-bind', `${library}/etc`, '/etc'],
     ...VISIBLE_HOST_PATHS.filter((path) => path.startsWith('/etc/')).flatMap((path) => [
       '--ro-bind-try',
       path,
       path,
     ]),
-    ...ETC_FILES.flatMap((name) => ['--ro-bind', `${library}/etc/${name}`, `/etc/${name}`]),
+    // `--dir` makes 0700 unless told otherwise.
     ...['--perms', '0755', '--dir', '/run'],
   ];
 }

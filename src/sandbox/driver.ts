@@ -59,6 +59,8 @@ export interface BubblewrapDriverOptions {
   readonly limiter?: Limiter;
   /** `host:port` that the service itself listens on: no sandbox may reach them, whatever its policy says. */
   readonly ownAddresses?: () => readonly string[];
+  /** More of the host's /etc that sandboxes see. */
+  readonly etc?: readonly string[];
   /** Of each sandbox. */
   readonly egressLimits?: Partial<EgressLimits>;
 }
@@ -274,7 +276,10 @@ export class BubblewrapDriver implements SandboxDriver {
   }
 
   async #openDirectories(options: { isRoot: boolean; filter: Buffer }): Promise<HostDirectories> {
-    const directories = await HostDirectories.open(this.#options.dataDir, options);
+    const directories = await HostDirectories.open(this.#options.dataDir, {
+      ...options,
+      etc: this.#options.etc ?? [],
+    });
     this.#undo.push('host directories', () => directories.close());
     await directories.compileLibrary(PYTHON);
     return directories;

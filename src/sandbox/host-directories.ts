@@ -21,6 +21,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Undo } from '../lib/undo.js';
 import { INSIDE_LIBRARY, VISIBLE_HOST_PATHS } from './bubblewrap.js';
+import { fillEtc } from './etc.js';
 
 const PYTHON_SOURCES = fileURLToPath(new URL('./python/', import.meta.url));
 
@@ -39,6 +40,13 @@ const ETC_FILES: Readonly<Record<string, string>> = {
   'nsswitch.conf': 'passwd: files\ngroup: files\nhosts: files dns\n',
 };
 
+export interface HostDirectoriesOptions {
+  readonly isRoot: boolean;
+  readonly filter: Buffer;
+  /** More of the host's /etc that sandboxes see, by names below it. */
+  readonly etc?: readonly string[];
+}
+
 export class HostDirectories {
   readonly #undo = new Undo();
 
@@ -55,7 +63,7 @@ export class HostDirectories {
   ) {}
 
   /** `isRoot`: sandboxes have uids of their own, which must be able to pass on the way to their workspaces. */
-  static async open(dataDir: string, options: { isRoot: boolean; filter: Buffer }): Promise<HostDirectories> {
+  static async open(dataDir: string, options: HostDirectoriesOptions): Promise<HostDirectories> {
     const instance = await instanceOf(dataDir);
     const data = await realpath(dataDir);
     refuseIfVisible('DATA_DIR', data);
@@ -73,7 +81,7 @@ export class HostDirectories {
     try {
       const reachable = options.isRoot ? await makeReachable(kept, join(runtime, 'sandboxes')) : kept;
       const library = join(runtime, 'library');
-      await fillLibrary(library, options.filter);
+      await fillLibrary(library, options);
       const sockets = join(runtime, 'egress');
       await makeDirectory(sockets, 0o711);
       const directories = new HostDirectories(
@@ -162,10 +170,9 @@ async function isReachable(path: string): Promise<boolean> {
   }
 }
 
-async function fillLibrary(library: string, filter: Buffer): Promise<void> {
+async function fillLibrary(library: string, { filter, etc }: HostDirectoriesOptions): Promise<void> {
   await makeDirectory(library, 0o755);
-  await makeDirectory(join(library, 'etc'), 0o755);
-  for (const [name, text] of Object.entries(ETC_FILES)) await writeReadable(join(library, 'etc', name), text);
+  await fillEtc(join(library, 'etc'), ETC_FILES, VISIBLE_HOST_PATHS, etc ?? []);
   await writeReadable(join(library, 'filter.bpf'), filter);
   for (const name of await readdir(PYTHON_SOURCES)) {
     if (!name.endsWith('.py')) continue;

@@ -88,6 +88,7 @@ function mounts({ policy, etc, visible }: OciSpec): object[] {
     tmpfs('/dev', ['nosuid', 'strictatime', 'mode=755', 'size=65536', 'ro']),
     tmpfs('/dev/shm', sized(policy.shmBytes ?? LEAST_TEMPORARY_SPACE.shmBytes)),
     tmpfs('/tmp', sized(policy.tmpBytes ?? LEAST_TEMPORARY_SPACE.tmpBytes)),
+    bind(`${policy.library}/etc`, '/etc'),
     ...VISIBLE_HOST_PATHS.filter((path) => visible.includes(path)).map((path) => bind(path, path)),
     ...ETC_FILES.map((name) => bind(`${etc}/${name}`, `/etc/${name}`)),
     ...(policy.workspace ? [bind(policy.workspace.source, WORKSPACE, policy.workspace.writable)] : []),
