@@ -28,7 +28,7 @@ import { tokenRoutes } from './http/token-routes.js';
 import { FreeSpace } from './observability/free-space.js';
 import type { Logger } from './observability/logger.js';
 import { Metrics } from './observability/metrics.js';
-import { ISOLATION_LEVELS } from './sandbox/sandbox.js';
+import { ISOLATION_LEVELS, type IsolationReport } from './sandbox/sandbox.js';
 import { SessionRepository } from './sessions/repository.js';
 import { Retention } from './sessions/retention.js';
 import { sessionRoutes } from './sessions/routes.js';
@@ -65,6 +65,8 @@ export interface App {
   close(): Promise<void>;
   /** Tasks that still run get no more of the grace time. */
   hurry(): void;
+  /** What sandboxes rest on; known once it has started. */
+  isolation(): IsolationReport;
 }
 
 /** Builds everything and opens nothing: the API can be described without a store or a sandbox. */
@@ -321,5 +323,6 @@ export async function buildApp(
       return closing;
     },
     hurry: () => hurry.abort(),
+    isolation: () => driver.isolation,
   };
 }

@@ -3,7 +3,9 @@ import { setFlagsFromString } from 'node:v8';
 import closeWithGrace from 'close-with-grace';
 import type { App } from './app.js';
 import type { Config } from './config.js';
+import { VERSION } from './lib/version.js';
 import { traceSources } from './observability/stack-traces.js';
+import type { IsolationReport } from './sandbox/sandbox.js';
 
 /** On top of what tasks get to end: for killing them, the last events and the store. */
 const CLOSE_MARGIN_MS = 20_000;
@@ -29,12 +31,20 @@ try {
   await app.start();
   const address = await app.listen();
   setFlagsFromString('--semi-space-growth-factor=2');
-  log.info({ address }, 'listening');
+  tellWhatStands(app.isolation(), address);
 } catch (error) {
   if (!isClosing) {
     await building.then((app) => app.close()).catch((err) => log.error({ err }, 'closing failed'));
     giveUp(error);
   }
+}
+
+/** One line with what an operator would ask for first, and one more when no task can run. */
+function tellWhatStands({ level, limits, missing }: IsolationReport, address: string): void {
+  const { cgroup, disk } = limits;
+  const facts = { version: VERSION, isolation: level, limits: { cgroup, disk }, dataDir: config.DATA_DIR };
+  log.info({ address, ...facts }, 'listening');
+  if (level === null) log.error({ missing }, 'tasks are refused');
 }
 
 async function build(): Promise<App> {

@@ -3,6 +3,8 @@ import { stat } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
+import { VERSION } from '../src/lib/version.js';
+import type { IsolationReport } from '../src/sandbox/sandbox.js';
 import { emptyDirectory } from './helpers/directory.js';
 import { openSocket, openSse, until } from './helpers/event-client.js';
 import { startProcess } from './helpers/service-process.js';
@@ -14,8 +16,11 @@ const start = (t: Test, settings: Record<string, string> = {}) => startProcess(t
 
 t.test('it says where it listens, serves, and SIGTERM ends it with 0', async (t) => {
   const service = start(t);
-  const { address } = await service.line('listening');
+  const { address, ...facts } = await service.line('listening');
   t.match(await (await fetch(`${address}/healthz`)).json(), { status: 'alive' });
+  const { level, limits } = (await (await fetch(`${address}/v1/isolation`)).json()) as IsolationReport;
+  t.match(facts, { version: VERSION, isolation: level, dataDir: DATA_DIR });
+  t.match(facts.limits, { cgroup: limits.cgroup, disk: limits.disk });
   service.child.kill('SIGTERM');
   await service.line('closed');
   t.equal(await service.exited, 0);

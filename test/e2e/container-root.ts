@@ -61,10 +61,11 @@ t.test(
   'where it cannot mount and strangers cannot pass, it says which directory and what to do',
   async (t) => {
     if (!isRoot) return t.comment('needs root');
-    const { call } = await startService(t, CONTAINER, 0o700);
+    const { call, line } = await startService(t, CONTAINER, 0o700);
     const { level, missing } = await call('/isolation');
     if (level !== null) return t.comment('the directory can be reached all the same');
     t.match(missing[0]?.what, /chmod o\+x/);
     t.match(missing[0]?.what, /CAP_SYS_ADMIN/);
+    t.match(await line('tasks are refused'), { level: 'error', missing });
   },
 );
