@@ -2,6 +2,7 @@
 // sandbox's network. A connection belongs to a group only once it is accepted: what was sent to it before is nobody's,
 // with cgroup v2 as well, and a listening socket can hold thousands of them. Without control groups nothing is counted.
 import { readFile, readlink } from 'node:fs/promises';
+import { readKernelFile } from './limits/kernel-file.js';
 
 /** With fewer sockets the list is not read: the kernel goes through those of the whole host for it, in milliseconds. */
 const FEW_SOCKETS = 16;
@@ -16,14 +17,15 @@ const USUAL_SOCKETS = 256;
 /** In the network of the process `pid`; `all` counts every socket, not only connections that nobody has accepted. */
 export async function uncountedSocketBytes(pid: number, { all }: { all: boolean }): Promise<number> {
   const network = `/proc/${pid}/net`;
-  const [counts, counts6] = await Promise.all([lines(`${network}/sockstat`), lines(`${network}/sockstat6`)]);
+  const [counts, counts6] = [linesNow(`${network}/sockstat`), linesNow(`${network}/sockstat6`)];
   const tcpSockets = count(counts, 'TCP: inuse') + count(counts6, 'TCP6: inuse');
+  const anySockets = count(counts, 'sockets: used');
+  if (tcpSockets <= FEW_SOCKETS && (!all || anySockets <= USUAL_SOCKETS)) return 0;
   const connections = tcpSockets > FEW_SOCKETS ? await tcpOf(network) : [];
   // Read through a pid: one that is used anew by a process of the host must not stand for the sandbox.
   if (await isOwnNetwork(pid)) return 0;
   if (!all) return sum(connections.filter(({ inode }) => inode === '0').map(unreadBytes));
-  const unused = USUAL_SOCKETS * USUAL_BUFFER_BYTES;
-  const inAny = Math.max(0, count(counts, 'sockets: used') * USUAL_BUFFER_BYTES - unused);
+  const inAny = Math.max(0, anySockets - USUAL_SOCKETS) * USUAL_BUFFER_BYTES;
   return Math.max(inAny, sum(connections.map(({ sent, received }) => sent + received)));
 }
 
@@ -34,7 +36,7 @@ interface Connection {
   readonly inode: string;
 }
 
-/** A closed one has nothing left to be read. */
+/** Small pieces take far more memory than their bytes. */
 const unreadBytes = ({ received }: Connection) =>
   received === 0 ? 0 : Math.max(2 * received, UNREAD_BUFFER_BYTES);
 
@@ -59,6 +61,15 @@ async function isOwnNetwork(pid: number): Promise<boolean> {
     [pid, 'self'].map((who) => readlink(`/proc/${who}/ns/net`).catch(() => null)),
   );
   return theirs === null || theirs === ours;
+}
+
+/** For what is counted and not gone through: it takes less than the way to a thread and back. */
+function linesNow(path: string): readonly string[] {
+  try {
+    return (readKernelFile(path) ?? '').split('\n');
+  } catch {
+    return [];
+  }
 }
 
 const lines = async (path: string) => (await readFile(path, 'latin1').catch(() => '')).split('\n');
