@@ -7,6 +7,7 @@ import { Checkpoints } from './checkpoints/service.js';
 import { workspaceRoutes } from './checkpoints/workspace-routes.js';
 import type { Config } from './config.js';
 import { ShuttingDown } from './errors.js';
+import { asyncapiRoutes } from './events/asyncapi-routes.js';
 import { Journal } from './events/journal.js';
 import { Reader } from './events/reader.js';
 import { ReaderPlaces } from './events/reader-places.js';
@@ -243,6 +244,7 @@ export async function buildApp(
   await server.register(toolRoutes, { prefix, tools });
   await server.register(checkpointRoutes, { prefix, checkpoints, sessions });
   await server.register(workspaceRoutes, { prefix, sessions, downloads });
+  await server.register(asyncapiRoutes);
   await server.register(eventRoutes, {
     prefix,
     reader,

@@ -1,6 +1,7 @@
 // Every public error, one line each: its name, its stable code, its HTTP status and the words for the caller.
 // Domains throw them by name; `http/problem` turns them into RFC 9457 problem+json.
 
+import { clip } from './lib/clip.js';
 import { type Outcome, type ProblemOptions, PublicError, type Violation } from './lib/public-error.js';
 
 export * from './lib/public-error.js';
@@ -416,9 +417,71 @@ export class OriginNotAllowed extends PublicError {
 }
 
 export class NotFound extends PublicError {
-  constructor(path: string) {
+  /** `meant` is an address like it that there is. */
+  constructor(path: string, meant?: string) {
     super('NOT_FOUND', `There is nothing at ${path}.`, {
-      suggestion: 'GET /openapi.json lists every address.',
+      suggestion:
+        meant === undefined
+          ? 'GET /openapi.json lists every address.'
+          : `Use ${meant}: an address has no empty parts and no slash at its end.`,
+    });
+  }
+}
+
+export class UpgradeRequired extends PublicError {
+  constructor(path: string) {
+    super('UPGRADE_REQUIRED', `${path} is a WebSocket, and this request asks for no upgrade.`, {
+      suggestion:
+        'Open it as a WebSocket (see /asyncapi.json), or read GET /v1/sessions/{sessionId}/events, as pages or as server-sent events.',
+    });
+  }
+}
+
+export class ExpectationFailed extends PublicError {
+  constructor(given: string) {
+    super('EXPECTATION_FAILED', `The expectation "${clip(given, 100)}" cannot be met.`, {
+      suggestion: 'Send no Expect header, or Expect: 100-continue.',
+    });
+  }
+}
+
+export class UriTooLong extends PublicError {
+  constructor(maxBytes: number) {
+    super(
+      'URI_TOO_LONG',
+      `The address is too long: it and the headers may have ${maxBytes} bytes together.`,
+      {
+        suggestion: 'Send what is long in the body.',
+      },
+    );
+  }
+}
+
+export class HeadersTooLarge extends PublicError {
+  constructor(maxBytes: number) {
+    super(
+      'HEADERS_TOO_LARGE',
+      `The headers are too large: they and the address may have ${maxBytes} bytes together.`,
+      {
+        suggestion: 'Send fewer or shorter headers; cookies are not needed here.',
+      },
+    );
+  }
+}
+
+export class RequestTimedOut extends PublicError {
+  constructor() {
+    super('REQUEST_TIMEOUT', 'The request did not arrive whole in the time that it may take.', {
+      retryable: true,
+      suggestion: 'Send it again on a new connection, at once and whole.',
+    });
+  }
+}
+
+export class ContentEncodingNotTaken extends PublicError {
+  constructor(given: string) {
+    super('UNSUPPORTED_MEDIA_TYPE', `A body with Content-Encoding: ${clip(given, 100)} is not taken.`, {
+      suggestion: 'Send the body as it is, without Content-Encoding.',
     });
   }
 }

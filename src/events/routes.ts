@@ -4,7 +4,14 @@ import { Type } from '@sinclair/typebox';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import Negotiator from 'negotiator';
 import type { WebSocket } from 'ws';
-import { SessionNotFound, TaskNotFound, TooManyReaders } from '../errors.js';
+import {
+  SessionNotFound,
+  TaskNotFound,
+  TooManyReaders,
+  UpgradeRequired,
+  ValidationFailed,
+} from '../errors.js';
+import { endWithProblem, requestId } from '../http/broken-http.js';
 import { chooseSubprotocol } from '../http/credentials.js';
 import { problemDocument, toPublicError } from '../http/problem.js';
 import { errorResponses } from '../http/problem-schema.js';
@@ -123,6 +130,19 @@ export async function eventRoutes(app: Server, options: EventRoutesOptions): Pro
     // The socket has closed itself with the right code, e.g. 1009.
     errorHandler: (error, _socket, request) =>
       request.log.debug({ err: error }, 'event socket broken by client'),
+  });
+  // What is wrong with the handshake itself, e.g. no key.
+  app.websocketServer.on('wsClientError', (error, socket, request) => {
+    const refused = new ValidationFailed([
+      { where: '/headers', rule: `must open a WebSocket: ${error.message}` },
+    ]);
+    endWithProblem(socket, refused, requestId(request));
+  });
+  app.addHook('onRequest', (request, _reply, done) => {
+    if (request.headers.upgrade === undefined || !request.routeOptions.url?.endsWith('/stream'))
+      return done();
+    const rule = 'must not be there: this is a stream of server-sent events; the WebSocket is at …/events';
+    throw new ValidationFailed([{ where: '/headers/upgrade', rule }]);
   });
   app.addHook('preClose', () => places.close());
 
@@ -309,9 +329,18 @@ export async function eventRoutes(app: Server, options: EventRoutesOptions): Pro
     );
   }
 
-  app.get('/events', { websocket: true }, (socket, request) =>
-    serveSocket(socket, request, dashboardChecks, (context) =>
-      serveDashboard({ ...context, reader, findSession: options.findSession }),
-    ),
-  );
+  app.route({
+    method: 'GET',
+    url: '/events',
+    exposeHeadRoute: false,
+    schema: { hide: true } as never,
+    handler: (request, reply) => {
+      reply.header('upgrade', 'websocket').header('connection', 'upgrade');
+      throw new UpgradeRequired(request.routeOptions.url!);
+    },
+    wsHandler: (socket, request) =>
+      serveSocket(socket, request, dashboardChecks, (context) =>
+        serveDashboard({ ...context, reader, findSession: options.findSession }),
+      ),
+  });
 }

@@ -11,7 +11,7 @@ import { type ErrorResponse, responsesFor } from './problem-schema.js';
 const TAGS = [
   { name: 'Sessions', description: 'Workspaces in which code runs.' },
   { name: 'Tasks', description: 'Work in a session: one tool call each.' },
-  { name: 'Events', description: 'Everything that happens, numbered; the WebSocket is in asyncapi.json.' },
+  { name: 'Events', description: 'Everything that happens, numbered; the WebSocket is in /asyncapi.json.' },
   { name: 'Checkpoints', description: 'Copies of a workspace, to go back to.' },
   { name: 'Tools', description: 'What a task can do.' },
   { name: 'Service', description: 'The service about itself.' },
@@ -21,7 +21,7 @@ const DESCRIPTION = `Isolated workspace sessions in which AI agents run code.
 
 Errors are RFC 9457 problem documents; branch on \`code\`. Every change may be repeated under the same
 \`Idempotency-Key\`. Each reply carries \`X-Request-Id\`: the caller’s, or one made here. The WebSocket channels are
-described in \`asyncapi.json\`.`;
+described in \`/asyncapi.json\`.`;
 
 const MUTATIONS = new Set(['POST', 'PUT', 'PATCH', 'DELETE']);
 

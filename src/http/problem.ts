@@ -87,12 +87,24 @@ export function answerProblems(app: FastifyInstance): void {
     methodsByPath.set(url, known);
   });
 
+  const nothingHere = (path: string) => {
+    const meant = path.replace(/\/{2,}/g, '/').replace(/(.)\/$/, '$1');
+    const isThere = meant !== path && [...methodsByPath.values()].some(({ pattern }) => pattern.test(meant));
+    return new NotFound(clip(path, MOST_SHOWN), isThere ? clip(meant, MOST_SHOWN) : undefined);
+  };
+  // `/v1/sessions/` is to the router a session whose id is empty.
+  app.addHook('preParsing', (request, _reply, payload, done) => {
+    const params = Object.entries((request.params ?? {}) as Record<string, string>);
+    if (params.some(([name, value]) => name !== '*' && value === '')) throw nothingHere(pathOf(request));
+    done(null, payload);
+  });
+
   app.setNotFoundHandler((request, reply) => {
     const path = pathOf(request);
     const allowed = [...methodsByPath.values()]
       .filter(({ pattern }) => pattern.test(path))
       .flatMap(({ methods }) => [...methods]);
-    if (allowed.length === 0) return sendProblem(reply, nothingAt(request));
+    if (allowed.length === 0) return sendProblem(reply, nothingHere(path));
     const methods = [...new Set(allowed)].sort();
     reply.header('allow', methods.join(', '));
     return sendProblem(reply, new MethodNotAllowed(request.method, clip(path, MOST_SHOWN), methods));
@@ -115,5 +127,5 @@ function pathPattern(url: string): RegExp {
       part.startsWith(':') ? '[^/]+' : part.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', '.*'),
     )
     .join('/');
-  return new RegExp(`^${source}/?$`);
+  return new RegExp(`^${source}$`);
 }

@@ -1,7 +1,5 @@
 // The HTTP server before it has any route: identity of requests, bodies, validation, errors and a clean close.
-import { randomUUID } from 'node:crypto';
-import { createServer, type IncomingMessage } from 'node:http';
-import type { Socket } from 'node:net';
+import { createServer } from 'node:http';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify, {
   type FastifyBaseLogger,
@@ -14,11 +12,11 @@ import Fastify, {
 } from 'fastify';
 import { ShuttingDown, ValidationFailed } from '../errors.js';
 import type { Logger } from '../observability/logger.js';
+import { answerBrokenHttp, judgeHeaders, requestId } from './broken-http.js';
 import { cutConnectionsWhenClosing } from './connections.js';
 import { acceptJson } from './json-body.js';
 import { oneRequestAtATime } from './one-request-at-a-time.js';
-import { answerProblems, problemDocument, sendProblem, toPublicError } from './problem.js';
-import { PROBLEM_TYPE } from './problem-schema.js';
+import { answerProblems, sendProblem, toPublicError } from './problem.js';
 import { checkCompiler, type Schemas, validatorCompiler } from './validation.js';
 
 export type Server = FastifyInstance<
@@ -67,20 +65,24 @@ export function buildServer({
     requestTimeout: REQUEST_TIMEOUT_MS,
     serverFactory: (handle, options) => {
       const { keepAliveTimeout } = options as { keepAliveTimeout?: number };
+      const queued = oneRequestAtATime(handle);
       const server = createServer(
         {
+          // Judged with the other headers, by a reply that says so.
+          requireHostHeader: false,
           requestTimeout: REQUEST_TIMEOUT_MS,
           headersTimeout: HEADERS_TIMEOUT_MS,
           connectionsCheckingInterval: CONNECTIONS_CHECKED_EVERY_MS,
           ...(keepAliveTimeout === undefined ? {} : { keepAliveTimeout }),
         },
-        oneRequestAtATime(handle),
+        queued,
       );
+      server.on('checkContinue', queued).on('checkExpectation', queued);
       if (maxConnections !== undefined) server.maxConnections = maxConnections;
       return server;
     },
     return503OnClosing: false,
-    clientErrorHandler: answerBrokenHttp,
+    clientErrorHandler: answerBrokenHttp as never,
     frameworkErrors: (error, request, reply) => {
       sendProblem(reply as never, toPublicError(error, request as never));
     },
@@ -96,18 +98,13 @@ export function buildServer({
   const app = Fastify(options).withTypeProvider<TypeBoxTypeProvider>();
   answerProblems(app);
   identifyRequests(app);
+  judgeHeaders(app);
   acceptJson(app);
   refuseRequestsWhenClosing(app);
   cutConnectionsWhenClosing(app);
   closeRefusedUpgrades(app);
   logRequests(app);
   return app;
-}
-
-/** The caller's X-Request-Id when it is a harmless one, else a new one. */
-function requestId(request: IncomingMessage): string {
-  const given = request.headers['x-request-id'];
-  return typeof given === 'string' && /^[A-Za-z0-9._-]{1,128}$/.test(given) ? given : randomUUID();
 }
 
 function identifyRequests(app: Server): void {
@@ -196,19 +193,4 @@ function checkedSerializer(schemas: Schemas) {
       return text;
     };
   };
-}
-
-/** Bytes that are no HTTP get a problem document as well, when the socket still takes one. */
-function answerBrokenHttp(error: Error & { code?: string }, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
-    socket.destroy();
-    return;
-  }
-  const shown = new ValidationFailed([
-    { where: '/', rule: `must be valid HTTP (${error.code ?? error.message})` },
-  ]);
-  const body = JSON.stringify(problemDocument(shown, randomUUID()));
-  socket.end(
-    `HTTP/1.1 400 Bad Request\r\nContent-Type: ${PROBLEM_TYPE}\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-  );
 }

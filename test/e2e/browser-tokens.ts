@@ -203,7 +203,7 @@ t.test('with keys the description of the API is open, unless the operator closes
     [{ DOCS_ACCESS: 'key' }, 401],
   ] as const) {
     const { call } = await start(t, settings);
-    for (const path of ['/docs', '/docs/json', '/openapi.json'])
+    for (const path of ['/docs', '/docs/json', '/openapi.json', '/asyncapi.json'])
       t.equal((await call('GET', path, undefined, null)).status, status, path);
     t.equal((await call('GET', '/openapi.json')).status, 200);
     t.equal((await call('GET', '/v1/sessions', undefined, null)).status, 401);
