@@ -22,6 +22,7 @@ import time
 import confine
 import keeper
 import plain_json
+import program
 from companions import Bridge, Helper
 from loop import Loop
 from running import Program
@@ -81,6 +82,7 @@ class Agent:
     def run(self):
         self.service.tell(b"H", 0, pid=os.getpid(), version=sys.version.split()[0])
         if self.config.spare:
+            program.prepare_all()
             gc.freeze()
             self._build_spare()
         while True:
@@ -105,6 +107,7 @@ class Agent:
     def _build_spare(self):
         self._refill_at = None
         self._last_number += 1
+        loaded.note()
         one = Program(self, self._last_number, self._times_loaded)
         try:
             one.build()

@@ -61,6 +61,7 @@ def _rename_machinery(names):
 
 _names_at_start = _names_of_machinery()
 _names_by_importlib = None
+_noted = 0
 
 _import, _register = builtins.__import__, atexit.register
 
@@ -94,30 +95,41 @@ def _note_at_exit(function, *args, **kwargs):
     return function
 
 
-def hide():
-    """In the process of a program, before it is known what to run."""
-    global _names_by_importlib
-    builtins.__import__, atexit.register = _import, _register
-    for name, module in list(sys.modules.items()):
+def note():
+    """In the agent, before it forks a process for a program."""
+    global _names_by_importlib, _noted
+    if len(sys.modules) == _noted:
+        return
+    _noted = len(sys.modules)
+    _names_by_importlib = _names_of_machinery()
+    for name, module in sys.modules.items():
         spec = getattr(module, "__spec__", None)
         # Those in the interpreter itself stay: made again they would have types of their own.
-        if name in _AT_START or (spec and spec.loader is _frozen_importlib.BuiltinImporter):
+        if name in _AT_START or name in _all or (spec and spec.loader is _frozen_importlib.BuiltinImporter):
             continue
-        del sys.modules[name]
         if spec is None or spec.name != name:
-            _other_names.setdefault(name.rpartition(".")[0], {})[name] = module
+            # One without a parent is not put back, and not held: it may be the main module, whose end would be late.
+            parent = name.rpartition(".")[0]
+            _other_names.setdefault(parent, {})[name] = module if parent else None
         else:
             _all[name], _kept[name], _specs[name] = module, module, spec
+    for finder in sys.path_importer_cache.values():
+        if type(finder) is _FileFinder and "find_spec" not in finder.__dict__:
+            finder.find_spec = _Finding(finder)
+
+
+def hide():
+    """In the process of a program, before it is known what to run."""
+    builtins.__import__, atexit.register = _import, _register
+    for names in (_all, *_other_names.values()):
+        for name in names:
+            sys.modules.pop(name, None)
     for name, module in _all.items():
         # `import urllib` alone has no `urllib.parse`; but what a package has imported itself, it uses.
         parent, _, child = name.rpartition(".")
         if parent in _all and name not in _needs.get(parent, ()) and _all[parent].__dict__.get(child) is module:
             delattr(_all[parent], child)
-    _names_by_importlib = _names_of_machinery()
     _rename_machinery(_names_at_start)
-    for finder in sys.path_importer_cache.values():
-        if type(finder) is _FileFinder:
-            finder.find_spec = _Finding(finder)
 
 
 def imports(source, names):

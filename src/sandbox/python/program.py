@@ -36,11 +36,15 @@ class CannotStart(Exception):
         self.message = message
 
 
-def prepare():
-    """What can be done before it is known what to run."""
+def prepare_all():
+    """In the agent: what is the same for all programs, and need not be done for each."""
     os.environ.clear()
     interpreter.set_flags(no_site=0)
     interpreter.fresh_main()
+
+
+def prepare():
+    """What can be done before it is known what to run."""
     interpreter.open_streams(unbuffered=True)
     loaded.hide()
     interpreter.end_at_once_where_possible()
