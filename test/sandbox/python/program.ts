@@ -1,6 +1,6 @@
 // What the warm interpreter has beyond what `python3` has, and what a sandbox adds; as-python3.ts compares the two.
 import t from 'tap';
-import { run, sandboxSpec, startDriver } from '../../helpers/sandboxes.js';
+import { run, sandboxSpec, start, startDriver } from '../../helpers/sandboxes.js';
 import { until } from '../../helpers/world.js';
 
 const driver = await startDriver(t);
@@ -181,4 +181,25 @@ t.test('PYTHONPATH and PYTHONUNBUFFERED mean what they mean to python3', async (
   const env = { PYTHONPATH: 'lib', PYTHONUNBUFFERED: '1' };
   const { stdout } = await run(sandbox, 'import inlib, os; print(inlib.x); os._exit(0)', { env });
   t.equal(stdout, '9\n');
+});
+
+t.test('what a Python prints is there at once, and when it is killed, whoever starts it', async (t) => {
+  const code = 'import time\nprint("step 1", end="")\ntime.sleep(600)';
+  for (const program of [code, ['python3', '-c', code], ['sh', '-c', `python3 -c '${code}'; true`]]) {
+    const { exec, said, ran } = start(sandbox, program);
+    await said('step 1');
+    exec.end(0);
+    t.equal((await ran).stdout, 'step 1');
+  }
+});
+
+t.test('what fails before a program starts is no exit code', async (t) => {
+  for (const [program, changes] of [
+    [{ kind: 'python', code: '1', args: ['\ud83d'] }, {}],
+    ['1', { env: { X: '\ud83d' } }],
+    ['"\ud83d"', {}],
+    ['"\0"', {}],
+  ] as const) {
+    t.match((await run(sandbox, program, changes)).end.how, { kind: 'spawnFailed' });
+  }
 });
