@@ -1,6 +1,7 @@
 // What the generator leaves undone: discriminator mappings, optional bodies, examples, and an order that never changes.
 import type { ErrorCode } from '../errors.js';
 import { ERROR_EXAMPLES } from './error-examples.js';
+import { addPromises } from './openapi-promises.js';
 import { problemDocument } from './problem.js';
 import { PROBLEM_TYPE } from './problem-schema.js';
 
@@ -44,7 +45,12 @@ export function finishDocument<T extends OpenApiDocument>(document: T): T {
       { value: problemDocument(error, REQUEST_ID) },
     ]),
   );
-  return { ...document, paths, components: { ...document.components, examples, schemas } };
+  // A copy: the schemas in it are those that requests and replies are checked with.
+  const finished = JSON.parse(
+    JSON.stringify({ ...document, paths, components: { ...document.components, examples, schemas } }),
+  ) as T;
+  addPromises(finished);
+  return finished;
 }
 
 function finishOperation({ requestBody, responses }: Operation, schemas: Record<string, JsonObject>): void {

@@ -147,6 +147,34 @@ t.test('examples of components keep their own schema', async (t) => {
   }
 });
 
+t.test(
+  'replies name their headers and may get members, and no member of a request has a default',
+  async (t) => {
+    const text = (value: unknown) => JSON.stringify(value);
+    for (const [name, { requestBody, responses }] of operations) {
+      for (const [status, response] of Object.entries(responses)) {
+        const { headers = {} } = response as { headers?: Record<string, unknown> };
+        t.ok(headers['X-Request-Id'], `${name} ${status}`);
+        if (status === '429' || status === '503') t.ok(headers['Retry-After'], `${name} ${status}`);
+      }
+      t.notMatch(text(requestBody ?? {}), /"default":/, name);
+    }
+    const { Session, Task, CreateSession, FsReadArguments } = document.components.schemas;
+    for (const reply of [Session, Task]) t.notMatch(text(reply), /"additionalProperties":false/);
+    for (const request of [CreateSession, FsReadArguments]) {
+      t.equal(request.additionalProperties, false, 'what is misspelt is an error');
+      t.notMatch(text(request.properties), /"default":/);
+    }
+    t.match(document.paths['/v1/sessions'].post.responses['201'].headers, { Location: {} });
+    const app = server(t);
+    const body = { type: 'object', additionalProperties: false, properties: { a: { type: 'string' } } };
+    app.post('/closed', { schema: { body } }, async () => 'taken');
+    await app.inject('/openapi.json');
+    const refused = await app.inject({ method: 'POST', url: '/closed', payload: { b: 1 } });
+    t.equal(refused.statusCode, 400, 'the document is not what requests are checked with');
+  },
+);
+
 t.test('the table in docs/api.md has every error code and no other', async (t) => {
   const page = readFileSync(`${ROOT}docs/api.md`, 'utf8');
   const table = page.slice(page.indexOf('<!-- errors -->'), page.indexOf('<!-- /errors -->'));
