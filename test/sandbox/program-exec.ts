@@ -34,6 +34,7 @@ t.test(
       VIRTUAL_ENV: '/workspace/.venv',
       LANG: 'C.UTF-8',
       TMPDIR: '/tmp',
+      PYTHONUNBUFFERED: '1',
       FROM_SESSION: 'yes',
       ...env,
     });
@@ -88,13 +89,16 @@ t.test('a program that cannot be started is not said to have ended', async (t) =
     [['true'], 'PATH_OUTSIDE_WORKSPACE', { cwd: 'out/usr' }],
     [['true'], 'PATH_OUTSIDE_WORKSPACE', { cwd: '/usr' }],
     [python('missing.py'), 'ENOENT', {}],
-    [python('.'), 'EISDIR', {}],
     [python('out/etc/passwd'), 'PATH_OUTSIDE_WORKSPACE', {}],
   ] as const) {
     const { end, stdout, stderr } = await run(sandbox, what, made);
     t.match(end.how, { kind: 'spawnFailed', code }, JSON.stringify(what));
     t.equal(stdout + stderr, '');
   }
+  // A directory is run as python3 runs it.
+  const { end, stderr } = await run(sandbox, python('.'));
+  t.match(end.how, { kind: 'exited', exitCode: 1 });
+  t.match(stderr, /can't find '__main__' module in/);
   t.match((await run(sandbox, ['./noshebang'])).end.how, { kind: 'exited', exitCode: 127 }, 'the shell’s');
 });
 
