@@ -81,9 +81,12 @@ def open_streams(unbuffered):
 
 def _own_areas():
     """Where in memory the kernel reads the command line and the environment of this process from; zeros where it does not
-    tell."""
-    with open("/proc/self/stat", "rb") as file:
-        fields = file.read().rpartition(b")")[2].split()
+    tell, as in a sandbox without /proc."""
+    try:
+        with open("/proc/self/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return [0] * 4
     return [int(field) for field in fields[45:49]] if len(fields) > 48 else [0] * 4
 
 
