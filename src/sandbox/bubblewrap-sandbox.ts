@@ -25,7 +25,7 @@ import type {
   SandboxSpec,
   SandboxUsage,
 } from './sandbox.js';
-import { SandboxEgress } from './sandbox-egress.js';
+import { type Refusals, SandboxEgress } from './sandbox-egress.js';
 import type { SandboxHost } from './sandbox-host.js';
 import type { TreeEntry } from './tree.js';
 import { packTree } from './tree-pack.js';
@@ -290,7 +290,7 @@ export class BubblewrapSandbox implements Sandbox {
         if ((await exec.ended).how.kind === 'exited' || isClosed) return;
         await removePipScratch(this.files, scratch, signal);
       });
-    let refused = (): readonly string[] => [];
+    let refused: Refusals = () => [];
     try {
       await this.#ongoing.begin(async () => {
         refused = await this.#startAlone(exec, request, undo);
@@ -306,12 +306,12 @@ export class BubblewrapSandbox implements Sandbox {
   }
 
   /** Resolves when the program is its agent's, with what its proxy refused. */
-  async #startAlone(exec: ProgramExec, request: ExecRequest, undo: Undo): Promise<() => readonly string[]> {
+  async #startAlone(exec: ProgramExec, request: ExecRequest, undo: Undo): Promise<Refusals> {
     if (request.program.kind === 'pip') await this.host.pipReady();
     this.#lastNumber += 1;
     const egressSocket = this.#socketPath(`-${this.#lastNumber}`);
     const grant = request.egress;
-    const none = (): readonly string[] => [];
+    const none: Refusals = () => [];
     const proxy = grant
       ? await this.#egress.openFor(egressSocket, grant)
       : { ...(await this.#egress.open(egressSocket)), refused: none };

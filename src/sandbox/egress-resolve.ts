@@ -4,6 +4,7 @@ import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { type AddressKind, addressKind, canonicalAddress } from './addresses.js';
+import { NAME_UNKNOWN } from './egress-refusal.js';
 import type { HostAndPort } from './egress-rules.js';
 
 export type LookUp = (host: string) => Promise<readonly string[]>;
@@ -80,7 +81,7 @@ export async function resolveDestination(
   { mayBePrivate, forbidden, lookUp, ownAddresses = interfaceAddresses() }: ResolveOptions,
 ): Promise<Destination> {
   const answers = isIP(host) !== 0 ? [host] : await lookUp(host).catch(() => []);
-  if (answers.length === 0) throw new EgressRefused('the name has no address');
+  if (answers.length === 0) throw new EgressRefused(NAME_UNKNOWN);
   const reachable = answers.filter((address) => {
     const kind = kindFromHere(address, ownAddresses);
     return kind === 'public' || (kind === 'private' && mayBePrivate);

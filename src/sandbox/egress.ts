@@ -10,6 +10,7 @@ import type { Logger } from '../observability/logger.js';
 import type { EgressBudget } from './egress-budget.js';
 import type { SingleDecision } from './egress-decisions.js';
 import { forwardRequest, isPlainlyFramed, parseAbsoluteForm } from './egress-http.js';
+import { NOT_LISTED } from './egress-refusal.js';
 import {
   type Destination,
   EgressRefused,
@@ -52,8 +53,6 @@ const UNREADABLE: Readonly<Record<string, string>> = {
   HPE_HEADER_OVERFLOW: 'the head of the request is too large',
   ERR_HTTP_REQUEST_TIMEOUT: 'the head of the request took too long',
 };
-
-const NOT_LISTED = 'not in the allowlist';
 
 /** A connection from the sandbox and where it leads. */
 interface Passage extends HostAndPort {

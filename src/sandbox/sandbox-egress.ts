@@ -3,11 +3,15 @@
 import { EgressProxy } from './egress.js';
 import { EgressBudget } from './egress-budget.js';
 import { EgressDecisions, type SingleDecision } from './egress-decisions.js';
+import type { EgressRefusal } from './egress-refusal.js';
 import type { EgressPolicy, SandboxSpec } from './sandbox.js';
 import type { SandboxHost } from './sandbox-host.js';
 
 /** What is kept of the hosts that a program with a grant of its own was refused. */
 const MAX_REFUSED = 16;
+
+/** What was refused so far. */
+export type Refusals = () => readonly EgressRefusal[];
 
 /** Leaves nothing behind of a proxy that could not be started. */
 async function startOrClose(starting: Promise<void>, close: () => Promise<void>): Promise<void> {
@@ -71,19 +75,21 @@ export class SandboxEgress {
     return { close };
   }
 
-  /** A proxy for one program; `refused` tells which hosts it was kept from. */
+  /** A proxy for one program; `refused` tells which hosts it was kept from, and why. */
   async openFor(
     socketPath: string,
     grant: EgressPolicy,
-  ): Promise<{ close(): Promise<void>; refused(): string[] }> {
-    const refused = new Set<string>();
+  ): Promise<{ close(): Promise<void>; refused: Refusals }> {
+    const refused = new Map<string, EgressRefusal>();
     const proxy = this.#proxy(socketPath, grant, (decision) => {
-      const { allowed, host, port } = decision;
-      if (!allowed && host !== null && refused.size < MAX_REFUSED) refused.add(`${host}:${port}`);
+      const { allowed, host, port, reason } = decision;
+      if (!allowed && host !== null && refused.size < MAX_REFUSED) {
+        refused.set(`${host}:${port} ${reason}`, { host: `${host}:${port}`, reason });
+      }
       this.#decisions.tell(decision);
     });
     await startOrClose(proxy.start(), () => proxy.close());
-    return { close: () => proxy.close(), refused: () => [...refused] };
+    return { close: () => proxy.close(), refused: () => [...refused.values()] };
   }
 
   /** Tells what is counted and not told yet. */

@@ -1,5 +1,6 @@
 // What the rest of the service may ask of a sandbox. A sandbox is one workspace and the walls around everything that
 // runs in it; this folder knows processes, mounts and uids, and nothing of sessions, tasks or HTTP.
+import type { EgressRefusal } from './egress-refusal.js';
 import type { TemporarySpace } from './temporary-space.js';
 import type { TreeEntry } from './tree.js';
 
@@ -190,8 +191,8 @@ export interface ExecEnd {
   readonly reached?: LimitReached;
   /** It found no space left, and not in its workspace: what it had beside that. */
   readonly temporarySpace?: TemporarySpace;
-  /** Some of the `host:port` it was refused, when it ran with an `egress` of its own. */
-  readonly egressRefused?: readonly string[];
+  /** Some of what it was refused, and why, when it ran with an `egress` of its own. */
+  readonly egressRefused?: readonly EgressRefusal[];
   /** Processes that were still there and were killed, the main one included. */
   readonly processesKilled: number;
   readonly cpuMs?: number;

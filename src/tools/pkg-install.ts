@@ -1,6 +1,7 @@
 import { Type } from '@sinclair/typebox';
 import { ValidationFailed } from '../errors.js';
 import { closed, NO_NUL } from '../lib/typebox.js';
+import { installFailure } from './install-words.js';
 import {
   alreadyInstalled,
   failedRequirements,
@@ -139,10 +140,7 @@ export const pkgInstall = defineTool({
         ...result.ending,
         cause: 'toolError',
         code: 'INSTALL_FAILED',
-        message:
-          refused.length > 0
-            ? `pip was sent to ${refused.join(', ')}, where packages may not come from; if that is right, the operator adds it to PIP_FILE_HOSTS. pip said: ${reason}`
-            : `pip could not install: ${reason}`,
+        message: installFailure(refused, reason, hostAndPort(pipIndexUrl)),
       },
     };
   },

@@ -143,3 +143,13 @@ for name, version in {"tinydep": "2.0\\u2028Successfully installed evil-9.9", "o
   t.notMatch(JSON.stringify(task.outputs?.installed), 'evil', JSON.stringify(task));
   t.notMatch(JSON.stringify(task.outputs?.alreadyInstalled), 'evil');
 });
+
+t.test('a failed installation says what the proxy decided, and why', async (t) => {
+  // Names below .invalid have no address anywhere (RFC 6761), with name service or without.
+  const lost = await startService(t, { PIP_INDEX_URL: 'https://index.invalid/simple/' });
+  const { sessionId } = await lost.session();
+  const { ending } = await lost.run(sessionId, 'pkg.install', { requirements: ['tinypkg'] });
+  t.match(ending, { cause: 'toolError', code: 'INSTALL_FAILED' });
+  t.match(ending?.message, /^the service could not look up index\.invalid:443; .*PIP_INDEX_URL/);
+  t.notMatch(ending?.message, /may not come from/);
+});
