@@ -3,6 +3,7 @@
 import { execFileSync } from 'node:child_process';
 import { createServer } from 'node:net';
 import t from 'tap';
+import { COPIED_FROM_ETC } from '../../src/sandbox/etc.js';
 import { startService, until } from '../helpers/world.js';
 
 const SECRET = `secret-of-the-service-${process.pid}`;
@@ -27,6 +28,12 @@ const oneOf =
     wanted.includes(seen);
 const subsetOf = (wanted: readonly string[]) => (seen: unknown) =>
   Array.isArray(seen) && seen.every((each) => wanted.includes(each));
+/** A pattern with `*` at its end stands for every name that begins so. */
+const namesOf = (patterns: readonly string[]) => (seen: unknown) =>
+  Array.isArray(seen) &&
+  seen.every((name: string) =>
+    patterns.some((each) => (each.endsWith('*') ? name.startsWith(each.slice(0, -1)) : name === each)),
+  );
 const empty = (seen: unknown) => Array.isArray(seen) && seen.length === 0;
 
 const PRELUDE = `
@@ -138,16 +145,20 @@ print('ready', flush=True); time.sleep(600)`,
     {
       what: 'paths: a small /etc of our own',
       code: 'sorted(os.listdir("/etc"))',
-      check: subsetOf([
-        'alternatives',
-        'group',
-        'hosts',
-        'ld.so.cache',
-        'localtime',
-        'nsswitch.conf',
-        'passwd',
-        'ssl',
+      check: namesOf([
+        ...['alternatives', 'group', 'hosts', 'ld.so.cache', 'localtime', 'nsswitch.conf', 'passwd', 'ssl'],
+        ...COPIED_FROM_ETC.map((path) => path.split('/')[0]!),
       ]),
+    },
+    {
+      what: 'paths: of /etc/ssl what verifies, and nothing that proves',
+      code: 'sorted(os.listdir("/etc/ssl"))',
+      check: subsetOf(['certs', 'openssl.cnf']),
+    },
+    {
+      what: 'paths: nothing in /etc that others may not read on the host',
+      code: '[path for path in glob.glob("/etc/**", recursive=True) if not os.path.islink(path) and not os.stat(path).st_mode & 4]',
+      check: empty,
     },
     {
       what: 'paths: /run',
