@@ -4,7 +4,7 @@ import { kill } from 'node:process';
 import t, { type Test } from 'tap';
 import { agentAbove } from '../helpers/agents.js';
 import { type ContractTask, endOf, openContract, pagesOf, type Watched } from '../helpers/contract.js';
-import { processesNamed, until } from '../helpers/world.js';
+import { linesIn, processesNamed, until } from '../helpers/world.js';
 
 const contract = await openContract(t);
 const ours = contract.process ? {} : { skip: 'needs the processes of the service' };
@@ -31,9 +31,7 @@ const python = (sessionId: string, code: string, more?: object) =>
 
 /** What it has printed so far has been stored. */
 const hasPrinted = (taskId: string) =>
-  until(async () =>
-    (await pagesOf(contract, `/v1/tasks/${taskId}`)).some((event) => event.type === 'task.output'),
-  );
+  until(async () => linesIn(await pagesOf(contract, `/v1/tasks/${taskId}`)) > 0);
 
 /** One true ending: said once, last of its task, and the same wherever one looks; with the output as it was. */
 async function proveEnding(

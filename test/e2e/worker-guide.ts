@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { startPackageIndex } from '../helpers/package-index.js';
-import { eventsOf, processesNamed, startService, until } from '../helpers/world.js';
+import { eventsOf, linesIn, processesNamed, startService, until } from '../helpers/world.js';
 
 t.test('session pool', async (t) => {
   const world = await startService(t, { MAX_SESSIONS: '2' });
@@ -112,9 +112,7 @@ time.sleep(60)`;
     async (t) => {
       const { taskId } = await world.submit(sessionId, 'run.python', { code: sleeper('cw-cancelled') });
       await until(async () => (await processesNamed('cw-cancelled')).length === 2);
-      await until(async () =>
-        (await eventsOf(world, sessionId)).some((e) => e.type === 'task.output' && e.taskId === taskId),
-      );
+      await until(async () => linesIn(await eventsOf(world, sessionId), taskId) > 0);
       const cancelled = await world.call('POST', `/v1/tasks/${taskId}/cancel`, { reason: 'enough' });
       t.same(await processesNamed('cw-cancelled'), [], 'gone when the reply comes');
       t.match(cancelled, {

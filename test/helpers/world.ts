@@ -183,3 +183,18 @@ export async function processesNamed(name: string): Promise<string[]> {
   );
   return found.flat();
 }
+
+/** Whole lines that are stored of what tasks printed. A line may come in several events: Python is not buffered, and prints
+ *  a text and the end of its line one after the other. */
+export const linesIn = (
+  events: readonly { type: string; taskId?: string; data: object }[],
+  taskId?: string,
+) =>
+  events
+    .flatMap((event) =>
+      event.type === 'task.output' && (taskId ?? event.taskId) === event.taskId ? [event] : [],
+    )
+    .reduce(
+      (lines, { data }) => lines + (String((data as { text?: string }).text).match(/\n/g)?.length ?? 0),
+      0,
+    );

@@ -5,7 +5,7 @@ import t from 'tap';
 import type { Session } from '../../src/sessions/schema.js';
 import { SqliteStore } from '../../src/store/sqlite.js';
 import type { Task } from '../../src/tasks/schema.js';
-import { eventsOf, startService, until, type World } from '../helpers/world.js';
+import { eventsOf, linesIn, startService, until, type World } from '../helpers/world.js';
 
 const SLEEP = { code: 'import time; time.sleep(60)' };
 
@@ -316,7 +316,7 @@ t.test('a restart brings sessions back with their files, and their tasks to the 
   const queued = await world.submit(sessionId, 'run.python', {
     code: 'import os; print(os.environ["KEPT"])',
   });
-  await until(async () => (await eventsOf(world, sessionId)).find((event) => event.type === 'task.output'));
+  await until(async () => linesIn(await eventsOf(world, sessionId)) > 0);
   await world.restart();
   t.match(await world.call('GET', `/v1/tasks/${running.taskId}`), {
     body: { status: 'failure', ending: { cause: 'interrupted' }, outputs: { stdout: 'said before\n' } },

@@ -4,7 +4,7 @@ import type { CancelResult, Task } from '../../src/tasks/schema.js';
 import { agentAbove } from '../helpers/agents.js';
 import { dataOnFreezingDisk, isStuck, noDisk } from '../helpers/frozen-disk.js';
 import { startProcess } from '../helpers/service-process.js';
-import { eventsOf, processesNamed, startService, until, type World } from '../helpers/world.js';
+import { eventsOf, linesIn, processesNamed, startService, until, type World } from '../helpers/world.js';
 
 /** Gives the process, and what it forks, a name by which the host finds them. */
 const named = (name: string) => `import ctypes, os, signal, sys, time
@@ -18,7 +18,7 @@ const cancel = (world: World, taskId: string) =>
 async function running(world: World, code: string, session: Record<string, unknown> = {}) {
   const { sessionId } = await world.session(session);
   const { taskId } = await world.submit(sessionId, 'run.python', { code });
-  await until(async () => (await eventsOf(world, sessionId)).some(({ type }) => type === 'task.output'));
+  await until(async () => linesIn(await eventsOf(world, sessionId)) > 0);
   return { sessionId, taskId };
 }
 
@@ -129,9 +129,7 @@ t.test('an agent that is killed: its tasks end as sandboxDied, others notice not
   const other = await running(world, waits);
   const { sessionId, taskId } = await running(world, named(name) + waits);
   const beside = await world.submit(sessionId, 'run.python', { code: waits }, { background: true });
-  await until(
-    async () => (await eventsOf(world, sessionId)).filter(({ type }) => type === 'task.output').length === 2,
-  );
+  await until(async () => linesIn(await eventsOf(world, sessionId)) === 2);
   const next = await world.submit(sessionId, 'run.command', { command: ['echo', 'next'] });
   const [pid] = await processesNamed(name);
   process.kill(await agentAbove(Number(pid)), 'SIGKILL');

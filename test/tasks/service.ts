@@ -1,6 +1,6 @@
 import t from 'tap';
 import type { Task } from '../../src/tasks/schema.js';
-import { eventsOf, startService, until, type World } from '../helpers/world.js';
+import { eventsOf, linesIn, startService, until, type World } from '../helpers/world.js';
 
 /** Follows `nextCursor` to the end. */
 async function allPages<T>(world: World, path: string): Promise<T[][]> {
@@ -161,7 +161,7 @@ while not os.path.exists('go'): time.sleep(.01)`,
       stdin: 'first\n',
       stdinOpen: true,
     });
-    await until(async () => (await eventsOf(world, sessionId)).find((e) => e.type === 'task.output'));
+    await until(async () => linesIn(await eventsOf(world, sessionId)) > 0);
     const send = (text: string, close = false) =>
       fetch(`${world.url}/v1/tasks/${task.taskId}/stdin?close=${close}`, {
         method: 'POST',
