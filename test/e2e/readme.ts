@@ -34,12 +34,13 @@ t.test(
   },
 );
 
-/** `…` is anything; times are of another day, and numbers of events tell how long tasks have waited. */
+/** `…` is anything; times are of another day, and numbers of events and places in the queue tell
+ *  how long tasks have waited. */
 function toPattern(shown: string): RegExp {
   const literal = shown
     .trim()
     .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, '…')
-    .replace(/^id: \d+$|"seq":\d+/gm, '…');
+    .replace(/^id: \d+$|"(?:seq|position)":\d+/gm, '…');
   const parts = literal.split('…').map((part) => part.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'));
   return new RegExp(`^${parts.join('[\\s\\S]*?')}\\s*$`);
 }
